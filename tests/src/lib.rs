@@ -1,1 +1,28 @@
-//! Placeholder while the workspace is laid out.
+//! What the tests need to drive Rollcall from outside: processes, clients and a model to compare with.
+//!
+//! Owns no expectation about Rollcall beyond the shape of a message; what must hold is in `tests/`.
+//! Nothing here uses the code under test: the clients speak the protocol on their own.
+
+pub mod command;
+pub mod http;
+pub mod model;
+pub mod raw;
+pub mod server;
+pub mod wire;
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
+
+/// How long anything that is due may take on a busy machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The most that one message may have, in bytes (contract, section 2).
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// A client id nobody else has.
+pub fn random_client_id() -> String {
+    let random = || std::hash::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}

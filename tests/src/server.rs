@@ -1,0 +1,288 @@
+//! One `rollcall serve` as a child process: start, find its port, stop it politely or not.
+//!
+//! Speaks no protocol; see [`crate::wire`] and [`crate::http`] for that. What the server logs is
+//! kept and printed when the test that owns it fails.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+
+/// A running server with id 1 that keeps everything in memory.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    port: u16,
+    flags: Vec<String>,
+    directory: TempDir,
+    log: Log,
+}
+
+impl Server {
+    /// Starts a server with default settings on a free port of 127.0.0.1.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with further flags of `rollcall serve`.
+    pub fn with(flags: &[&str]) -> Self {
+        Self::launch(new_directory(), flags)
+    }
+
+    /// Starts a server that asks for a token; `table` is the file for `--tokens`.
+    pub fn with_tokens(table: &str, flags: &[&str]) -> Self {
+        let directory = new_directory();
+        let path = directory.path().join("tokens.toml");
+        std::fs::write(&path, table).expect("the temporary folder is writable");
+        let path = path.display().to_string();
+        Self::launch(directory, &[&["--tokens", &path], flags].concat())
+    }
+
+    fn launch(directory: TempDir, flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let log = Log::default();
+        let (child, port) = spawn(&directory, &flags, 0, &log);
+        Self {
+            child,
+            port,
+            flags,
+            directory,
+            log,
+        }
+    }
+
+    /// Kills the server and starts it again on the same port with the same flags.
+    pub fn restart(&mut self) {
+        self.kill9();
+        let (child, port) = spawn(&self.directory, &self.flags, self.port, &self.log);
+        (self.child, self.port) = (child, port);
+    }
+
+    /// Where clients connect to.
+    pub fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/ws", self.port)
+    }
+
+    /// Where browsers go to, without a slash at the end.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The socket address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The process id it was started with.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process without a chance to say goodbye, and waits until it is gone.
+    pub fn kill9(&mut self) {
+        // An error here means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks the process to end (SIGTERM).
+    pub fn terminate(&self) {
+        send_signal(self.child.id(), Signal::TERM);
+    }
+
+    /// Waits until the process has ended.
+    pub async fn exited(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the child is ours to wait for")
+            {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not end in time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("the child is ours to wait for")
+            .is_none()
+    }
+
+    /// Its resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the process runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("Linux says it");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number in kB")
+    }
+
+    /// The last lines it wrote to standard error.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill9();
+        if thread::panicking() {
+            eprintln!(
+                "--- log of the server on port {} ---\n{}---",
+                self.port,
+                self.log.text()
+            );
+        }
+    }
+}
+
+/// The `rollcall` binary under test: `ROLLCALL_BIN`, or the one built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("ROLLCALL_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .expect("a test executable lies in a folder");
+    let path = folder.join("rollcall");
+    assert!(
+        path.is_file(),
+        "{} is missing: build it with `cargo build -p rollcall-server`, or set ROLLCALL_BIN",
+        path.display()
+    );
+    path
+}
+
+/// The binary with an environment that says nothing about Rollcall, in a folder of its own.
+pub fn bare_command(directory: &Path) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROLLCALL_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(directory);
+    command
+}
+
+/// Sends a signal to a process that the test started.
+pub fn send_signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id is positive");
+    // It may have ended in between, which is what a signal is for.
+    let _ = kill_process(pid, signal);
+}
+
+/// Whether a process with this id exists and is more than a corpse.
+pub fn process_is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'))
+    })
+}
+
+/// A folder that vanishes with the test.
+pub fn new_directory() -> TempDir {
+    TempDir::with_prefix("rollcall-test-").expect("the temporary folder is writable")
+}
+
+/// Reads `server 1 pid 4242 ws://127.0.0.1:7101/ws` into process id and port.
+pub fn parse_ready_line(line: &str) -> Option<(u32, u16)> {
+    let rest = line.strip_prefix("server 1 pid ")?;
+    let (pid, url) = rest.split_once(' ')?;
+    let port = url.strip_prefix("ws://127.0.0.1:")?.strip_suffix("/ws")?;
+    Some((pid.parse().ok()?, port.parse().ok()?))
+}
+
+fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &Log) -> (Child, u16) {
+    let mut child = bare_command(directory.path())
+        .args(["serve", "--id", "1", "--in-memory"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the rollcall binary starts");
+    log.follow(child.stderr.take().expect("standard error is piped"));
+    let lines = follow_lines(child.stdout.take().expect("standard output is piped"));
+    let ready = lines.recv_timeout(PATIENCE);
+    let found = ready.as_deref().ok().and_then(parse_ready_line);
+    let Some((pid, port)) = found else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!(
+            "the server said {ready:?} instead of where it listens\n{}",
+            log.text()
+        );
+    };
+    assert_eq!(pid, child.id(), "the line names the server's own process");
+    (child, port)
+}
+
+/// Reads a pipe to its end, so that the writer never blocks, and passes the lines on.
+fn follow_lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            // Nobody listens any more once the first line was read.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// The end of what a process wrote, at most [`LOG_LINES_MAX`] lines.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    fn follow(&self, pipe: impl Read + Send + 'static) {
+        let lines = Arc::clone(&self.0);
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                let mut lines = lines.lock().expect("no holder of the log panics");
+                if lines.len() == LOG_LINES_MAX {
+                    lines.pop_front();
+                }
+                lines.push_back(line);
+            }
+        });
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.lock().expect("no holder of the log panics");
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+const LOG_LINES_MAX: usize = 200;
