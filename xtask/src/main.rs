@@ -1,2 +1,58 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: builds, runs and tests Rollcall with nothing but Rust installed.
+//!
+//! Here is the command line only; each command lives in the module of its name.
+
+mod dev;
+mod npm;
+mod process;
+mod smoke;
+mod test;
+mod tools;
+mod web;
+mod workspace;
+
+use std::process::ExitCode;
+
+use process::Result;
+use workspace::Workspace;
+
+const HELP: &str = "\
+Builds, runs and tests Rollcall.
+
+  cargo xtask dev [ARGS…]     build everything, run a local cluster with the web console;
+                              ARGS go to `rollcall dev`, for example --base-port 7201
+  cargo xtask test [FILTER]   all checks and tests; with FILTER only the steps whose name
+                              contains it, and what these need
+  cargo xtask web             build the browser client to target/web/client
+  cargo xtask npm             write the npm package to target/npm/rollcall-client
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<ExitCode> {
+    match args {
+        ["dev", rest @ ..] => dev::run(&Workspace::load()?, rest),
+        ["test"] => test::run(&Workspace::load()?, ""),
+        ["test", filter] if !filter.starts_with('-') => test::run(&Workspace::load()?, filter),
+        ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
+        ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
+        [] | ["help" | "--help" | "-h"] => {
+            eprint!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("xtask: unknown command: {}\n\n{HELP}", args.join(" "));
+            Ok(ExitCode::from(2))
+        }
+    }
+}

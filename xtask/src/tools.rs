@@ -1,0 +1,129 @@
+//! What the other commands need beside Rust: each function makes one thing be there, installing it
+//! where it can, or fails with what a person has to do.
+//!
+//! It installs into the toolchain, the system's packages or `target/tools`, nowhere else.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::{Result, Task, on_path};
+use crate::workspace::Workspace;
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// The version of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Makes the compiler know the target of browsers.
+pub(crate) fn wasm_target(workspace: &Workspace) -> Result {
+    let root = &workspace.root;
+    let has_target = || {
+        Task::words("rustc --print target-libdir --target")
+            .arg(WASM)
+            .output(root)
+            .is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+    };
+    if has_target() {
+        return Ok(());
+    }
+    if !on_path("rustup") {
+        return Err(format!(
+            "the Rust compiler lacks the target {WASM}, and there is no rustup to add it with; \
+             install it the way Rust was installed, or Rust from https://rustup.rs"
+        )
+        .into());
+    }
+    Task::words("rustup target add").arg(WASM).run(root)?;
+    if has_target() {
+        Ok(())
+    } else {
+        Err(format!("rustup added {WASM}, but to another toolchain than `rustc` is").into())
+    }
+}
+
+/// Makes Chromium and its WebDriver be on the `PATH`.
+pub(crate) fn chromium(workspace: &Workspace) -> Result {
+    let root = &workspace.root;
+    if has_chromium() {
+        return Ok(());
+    }
+    let by_hand = "the browser tests need `chromium` and `chromedriver` on the PATH";
+    if !on_path("apt-get") {
+        return Err(format!("{by_hand}; there is no apt-get here, so install them by hand").into());
+    }
+    let install = "apt-get install --yes --no-install-recommends chromium chromium-driver";
+    let Some(prefix) = root_prefix(root) else {
+        return Err(format!(
+            "{by_hand}; neither root nor `sudo -n` works here, so run: \
+             sudo apt-get update && sudo {install}"
+        )
+        .into());
+    };
+    Task::words(&format!("{prefix} apt-get update")).run(root)?;
+    Task::words(&format!(
+        "{prefix} env DEBIAN_FRONTEND=noninteractive {install}"
+    ))
+    .run(root)?;
+    if has_chromium() {
+        Ok(())
+    } else {
+        Err(format!("{by_hand}; apt-get installed its packages without bringing them").into())
+    }
+}
+
+fn has_chromium() -> bool {
+    on_path("chromium") && on_path("chromedriver")
+}
+
+/// What to put before a command for it to run as root; none where that needs a password.
+fn root_prefix(dir: &Path) -> Option<&'static str> {
+    let is_root = Task::words("id -u")
+        .output(dir)
+        .is_ok_and(|id| id.trim() == "0");
+    if is_root {
+        return Some("env");
+    }
+    Task::words("sudo -n true")
+        .succeeds(dir)
+        .then_some("sudo -n")
+}
+
+/// Makes cargo-deny be there, of the version we want.
+pub(crate) fn cargo_deny(workspace: &Workspace) -> Result {
+    if find_cargo_deny(workspace).is_some() {
+        return Ok(());
+    }
+    let tools = workspace.root.join("target/tools");
+    Task::words("cargo install cargo-deny --locked --version")
+        .arg(CARGO_DENY)
+        .arg("--root")
+        .arg(tools.display().to_string())
+        // Kept until it succeeds, so that an interrupted build goes on where it was.
+        .arg("--target-dir")
+        .arg(tools.join("build").display().to_string())
+        .run(&workspace.root)?;
+    std::fs::remove_dir_all(tools.join("build"))?;
+    Ok(())
+}
+
+/// Runs cargo-deny, which must be there, on `deny.toml`. Advisories change daily and need the
+/// network; they are no part of the tests.
+pub(crate) fn check_dependencies(workspace: &Workspace) -> Result {
+    let program = find_cargo_deny(workspace).ok_or("cargo-deny is not installed")?;
+    Task::new(program.display().to_string())
+        .args("--locked --workspace check licenses bans sources".split(' '))
+        .run(&workspace.root)
+}
+
+/// The cargo-deny of the right version: our own, else the one on the `PATH`.
+fn find_cargo_deny(workspace: &Workspace) -> Option<PathBuf> {
+    let own = workspace.root.join("target/tools/bin/cargo-deny");
+    [own, PathBuf::from("cargo-deny")]
+        .into_iter()
+        .find(|program| {
+            let task = Task::new(program.display().to_string()).arg("--version");
+            task.succeeds(&workspace.root)
+                && task
+                    .output(&workspace.root)
+                    .is_ok_and(|version| version.contains(CARGO_DENY))
+        })
+}

@@ -1,0 +1,256 @@
+//! `cargo xtask web`: compiles the browser client to WebAssembly, writes its JavaScript side, and
+//! weighs both.
+//!
+//! The entry files written by hand are in `client-wasm/js`; the npm package is `npm`'s.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::process::{Result, Task};
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// What a page loads, wasm and JavaScript together, may weigh gzipped, in bytes.
+const GZIP_LIMIT: usize = 75_000;
+
+/// The files a page loads.
+const LOADED: [&str; 3] = ["rollcall.js", "rollcall_bindings.js", "rollcall_bg.wasm"];
+
+/// Names and contents of a folder's files.
+pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
+
+pub(crate) fn run(workspace: &Workspace) -> Result {
+    let files = build(workspace)?;
+    write_folder(&workspace.client(), &files)?;
+    weigh(&files)?;
+    eprintln!(
+        "wrote the browser client to {}",
+        workspace.client().display()
+    );
+    Ok(())
+}
+
+/// Builds the browser client and returns what is to be served under `/client/`.
+pub(crate) fn build(workspace: &Workspace) -> Result<Files> {
+    tools::wasm_target(workspace)?;
+    let module = compile(workspace)?;
+    let bindings = Bindings::generate(&module, &workspace.target.join("web-bindgen"))?;
+    let entry = fs::read(workspace.root.join("client-wasm/js/rollcall.js"))?;
+    Ok(Files::from([
+        ("rollcall.js", entry),
+        ("rollcall_bindings.js", bindings.javascript.into_bytes()),
+        ("rollcall_bg.wasm", bindings.wasm),
+        ("rollcall.d.ts", public_types(&bindings.types)?.into_bytes()),
+    ]))
+}
+
+/// Compiles `client-wasm` and returns the module's path.
+fn compile(workspace: &Workspace) -> Result<PathBuf> {
+    let mut task = Task::words(
+        "cargo build --locked --package rollcall-client-wasm --lib \
+         --target wasm32-unknown-unknown --profile wasm",
+    );
+    let flags = path_flags();
+    if !flags.is_empty() {
+        let list = serde_json::to_string(&flags)?; // a TOML array as well
+        task = task
+            .arg("--config")
+            .arg(format!("target.wasm32-unknown-unknown.rustflags={list}"));
+    }
+    task.run(&workspace.root)?;
+    Ok(workspace
+        .target
+        .join("wasm32-unknown-unknown/wasm/rollcall_client_wasm.wasm"))
+}
+
+/// Compiler flags that keep this machine's folders out of panic messages: smaller, and the same
+/// module wherever it is built.
+fn path_flags() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let Some(sources) = home.map(|home| home.join("registry/src")) else {
+        return Vec::new();
+    };
+    let Ok(registries) = fs::read_dir(sources) else {
+        return Vec::new();
+    };
+    let mut flags: Vec<String> = registries
+        .flatten()
+        .map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()))
+        .collect();
+    flags.sort();
+    flags
+}
+
+/// What wasm-bindgen makes of a module.
+struct Bindings {
+    wasm: Vec<u8>,
+    javascript: String,
+    types: String,
+}
+
+impl Bindings {
+    /// Runs wasm-bindgen by way of `folder`, which is emptied first.
+    fn generate(module: &Path, folder: &Path) -> Result<Self> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let mut bindgen = Bindgen::new();
+        let describe = |error| format!("wasm-bindgen: {error:#}");
+        bindgen
+            .input_path(module)
+            .out_name("rollcall")
+            .web(true)
+            .map_err(describe)?
+            .typescript(true)
+            // Only then the bindings find the module beside them.
+            .omit_default_module_path(false)
+            .remove_name_section(true)
+            .remove_producers_section(true);
+        bindgen.generate(folder).map_err(describe)?;
+        if folder.join("snippets").exists() {
+            // They would need to be served, packaged and weighed too.
+            return Err("client-wasm brings inline JavaScript; put it into client-wasm/js".into());
+        }
+        Ok(Self {
+            wasm: fs::read(folder.join("rollcall_bg.wasm"))?,
+            javascript: fs::read_to_string(folder.join("rollcall.js"))?,
+            types: fs::read_to_string(folder.join("rollcall.d.ts"))?,
+        })
+    }
+}
+
+/// The types a user sees: those of the bindings without the functions that load the module, which
+/// the entry files do.
+fn public_types(generated: &str) -> Result<String> {
+    let (types, _loading) = generated
+        .split_once("export type InitInput =")
+        .ok_or("wasm-bindgen's types do not end in those of loading as they used to")?;
+    let class = "export class Rollcall {";
+    if !types.contains(class) {
+        return Err(format!("client-wasm exports no class Rollcall: `{class}` is missing").into());
+    }
+    Ok(format!("{}\n", types.trim_end()))
+}
+
+/// Makes `folder` hold exactly `files`; one that is right already keeps its time, so that nothing
+/// is rebuilt for it.
+pub(crate) fn write_folder(folder: &Path, files: &Files) -> Result {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let wanted = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| files.contains_key(name));
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if !wanted {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for (name, content) in files {
+        let path = folder.join(name);
+        if fs::read(&path).ok().as_ref() != Some(content) {
+            fs::write(path, content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints what the files weigh and fails where a page would load too much.
+fn weigh(files: &Files) -> Result {
+    let mut sum = (0, 0);
+    eprintln!("{:<24}{:>10}{:>10}", "browser client, bytes", "raw", "gzip");
+    for name in LOADED {
+        let content = files
+            .get(name)
+            .ok_or_else(|| format!("{name} was not built"))?;
+        let packed = gzip_size(content)?;
+        eprintln!("  {name:<22}{:>10}{packed:>10}", content.len());
+        sum = (sum.0 + content.len(), sum.1 + packed);
+    }
+    eprintln!(
+        "  {:<22}{:>10}{:>10}  (limit {GZIP_LIMIT})",
+        "together", sum.0, sum.1
+    );
+    if sum.1 > GZIP_LIMIT {
+        return Err(format!(
+            "the browser client is {} bytes too large",
+            sum.1 - GZIP_LIMIT
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn gzip_size(content: &[u8]) -> Result<usize> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    Ok(encoder.finish()?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_end_before_those_of_loading() {
+        let generated = "/* lint */\nexport class Rollcall {\n}\n\nexport type InitInput = X;\nexport \
+                         default function __wbg_init(): void;\n";
+        let types = public_types(generated).expect("has both");
+        assert_eq!(types, "/* lint */\nexport class Rollcall {\n}\n");
+        assert!(public_types("export class Rollcall {").is_err());
+        assert!(public_types("export type InitInput = X").is_err());
+    }
+
+    #[test]
+    fn a_written_folder_holds_the_files_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("xtask-web-{}", std::process::id()));
+        fs::create_dir_all(folder.join("stale")).expect("temporary folder is writable");
+        fs::write(folder.join("stale.js"), "old").expect("temporary folder is writable");
+        let files = Files::from([("a.js", b"one".to_vec()), ("b.js", b"two".to_vec())]);
+        write_folder(&folder, &files).expect("temporary folder is writable");
+        let time = |name: &str| {
+            fs::metadata(folder.join(name))
+                .and_then(|data| data.modified())
+                .expect("was written")
+        };
+        let before = time("a.js");
+        write_folder(&folder, &files).expect("temporary folder is writable");
+        assert_eq!(time("a.js"), before, "an unchanged file was written again");
+        let mut names: Vec<_> = fs::read_dir(&folder)
+            .expect("folder exists")
+            .map(|entry| entry.expect("folder is readable").file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a.js", "b.js"]);
+        fs::remove_dir_all(&folder).expect("ours to remove");
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        let noise: Vec<u8> = (0..200_000_u32)
+            .scan(1_u32, |state, _| {
+                *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some((*state >> 24) as u8)
+            })
+            .collect();
+        let mut files = Files::from(LOADED.map(|name| (name, b"small".to_vec())));
+        weigh(&files).expect("three small files are light");
+        files.insert("rollcall_bg.wasm", noise);
+        assert!(weigh(&files).is_err());
+        files.remove("rollcall_bg.wasm");
+        assert!(
+            weigh(&files).is_err(),
+            "a missing file must not count as light"
+        );
+    }
+}
