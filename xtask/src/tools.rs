@@ -110,7 +110,7 @@ pub(crate) fn cargo_deny(workspace: &Workspace) -> Result {
 pub(crate) fn check_dependencies(workspace: &Workspace) -> Result {
     let program = find_cargo_deny(workspace).ok_or("cargo-deny is not installed")?;
     Task::new(program.display().to_string())
-        .args("--locked --workspace check licenses bans sources".split(' '))
+        .args("--locked --workspace check --hide-inclusion-graph licenses bans sources".split(' '))
         .run(&workspace.root)
 }
 
