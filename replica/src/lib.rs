@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is laid out.
+//! The replicated state of Rollcall and what drives it, as pure state machines.
+//!
+//! [`Directory`] is the state itself: commands go in, outcomes and changes come out, the same on
+//! every server. [`Replica`] decides which commands there are: it knows the links of clients and
+//! the time, and today it is the only server of its cluster. [`History`] keeps the last changes for
+//! subscriptions that resume.
+//!
+//! Owns no socket, clock, thread, file or randomness; `rollcall-server` has those.
+
+#![warn(missing_docs)]
+
+mod attachment;
+pub mod command;
+pub mod directory;
+mod history;
+mod replica;
+
+pub use directory::{Change, Directory, Event, Registration, User, Users};
+pub use history::History;
+pub use replica::{Config, Input, LinkId, NoSession, Output, Replica};

@@ -30,11 +30,7 @@ impl fmt::Display for InvalidMeta {
         match self {
             Self::NotAnObject => f.write_str("is not a JSON object"),
             Self::TooLarge => {
-                write!(
-                    f,
-                    "is larger than {} bytes in compact form",
-                    limits::META_BYTES
-                )
+                write!(f, "is larger than {} bytes in compact form", limits::META_BYTES)
             }
             Self::TooDeep => write!(f, "is nested deeper than {} levels", limits::META_DEPTH),
         }
@@ -147,25 +143,13 @@ mod tests {
 
     #[test]
     fn keeps_strings_as_they_are() {
-        let text = r#"{ "a b" : "\" { \\" , "c":" \t" }"#.replace("\\t\"", "\\t\"");
-        assert_eq!(
-            Meta::new(&text).unwrap().as_str(),
-            r#"{"a b":"\" { \\","c":" \t"}"#
-        );
+        let text = r#"{ "a b" : "\" { \\" , "c":" \t" }"#;
+        assert_eq!(Meta::new(&text).unwrap().as_str(), r#"{"a b":"\" { \\","c":" \t"}"#);
     }
 
     #[test]
     fn refuses_what_others_could_not_read() {
-        for bad in [
-            "[]",
-            "1",
-            "null",
-            "{",
-            r#"{"a":1e999}"#,
-            r#"{"a":"\ud800"}"#,
-            "{} {}",
-            "",
-        ] {
+        for bad in ["[]", "1", "null", "{", r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#, "{} {}", ""] {
             assert_eq!(Meta::new(bad), Err(InvalidMeta::NotAnObject), "{bad}");
         }
         // A space that holds two tokens apart must not join them.

@@ -74,48 +74,20 @@ impl<'a> Incoming<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Rejected> {
         // A derived reader would take an array for the object.
         if !text.trim_start().starts_with('{') {
-            return Err(Rejected {
-                id: None,
-                kind: None,
-                error: not_an_object("not an object"),
-            });
+            return Err(Rejected { id: None, kind: None, error: not_an_object("not an object") });
         }
         let outer: Outer<'_> =
             serde_json::from_str(text).map_err(|fault| diagnose(text, &fault))?;
-        let id = outer
-            .id
-            .filter(|id| (1..=limits::REQUEST_ID).contains(id))
-            .map(RequestId);
+        let id = outer.id.filter(|id| (1..=limits::REQUEST_ID).contains(id)).map(RequestId);
         let Some(kind) = RequestKind::from_tag(&outer.r#type) else {
-            return Err(Rejected {
-                id,
-                kind: None,
-                error: unknown_type(&outer.r#type),
-            });
+            return Err(Rejected { id, kind: None, error: unknown_type(&outer.r#type) });
         };
         let Some(id) = id else {
-            return Err(Rejected {
-                id: None,
-                kind: Some(kind),
-                error: no_id(),
-            });
+            return Err(Rejected { id: None, kind: Some(kind), error: no_id() });
         };
-        let reject = |error| Rejected {
-            id: Some(id),
-            kind: Some(kind),
-            error,
-        };
-        let origin = outer
-            .origin
-            .map(|text| client_of(&text.0))
-            .transpose()
-            .map_err(reject)?;
-        Ok(Self {
-            kind,
-            id,
-            origin,
-            payload: outer.payload,
-        })
+        let reject = |error| Rejected { id: Some(id), kind: Some(kind), error };
+        let origin = outer.origin.map(|text| client_of(&text.0)).transpose().map_err(reject)?;
+        Ok(Self { kind, id, origin, payload: outer.payload })
     }
 
     /// Reads the payload.
@@ -134,9 +106,7 @@ impl<'a> Incoming<'a> {
             RequestKind::GetUserAddress => {
                 let raw: RawNames<'_> = typed(json)?;
                 let usernames = required("usernames", raw.usernames)?;
-                Request::GetUserAddress(GetUserAddress {
-                    usernames: names(usernames)?,
-                })
+                Request::GetUserAddress(GetUserAddress { usernames: names(usernames)? })
             }
             RequestKind::GetSequenceNumber => Request::GetSequenceNumber(sequence(json)?),
             RequestKind::Subscribe => Request::Subscribe(subscribe(json)?),
@@ -153,36 +123,21 @@ impl<'a> Incoming<'a> {
 
 fn hello(json: &str) -> Result<Hello, Error> {
     let raw: RawHello = typed(json)?;
-    if raw
-        .token
-        .as_ref()
-        .is_some_and(|token| token.len() > limits::TOKEN_BYTES)
-    {
+    if raw.token.as_ref().is_some_and(|token| token.len() > limits::TOKEN_BYTES) {
         let message = format!("token is longer than {} bytes", limits::TOKEN_BYTES);
         return Err(Error::in_field("token", message));
     }
-    if raw
-        .versions
-        .as_ref()
-        .is_some_and(|versions| !versions.contains(&u64::from(VERSION)))
-    {
+    if raw.versions.as_ref().is_some_and(|versions| !versions.contains(&u64::from(VERSION))) {
         let message = format!("this server speaks version {VERSION} only");
         return Err(Error::in_field("versions", message));
     }
     let versions = raw.versions.map(|_| vec![VERSION]);
-    Ok(Hello {
-        token: raw.token,
-        versions,
-        session: raw.session.map(SessionNumber),
-    })
+    Ok(Hello { token: raw.token, versions, session: raw.session.map(SessionNumber) })
 }
 
 fn connect_user(json: &str) -> Result<ConnectUser, Error> {
     let raw: RawConnectUser<'_> = typed(json)?;
-    let username = name(
-        "username",
-        Username::new(&required("username", raw.username)?.0),
-    )?;
+    let username = name("username", Username::new(&required("username", raw.username)?.0))?;
     let ip = match &*required("ip", raw.ip)?.0 {
         OBSERVED => Ip::Observed,
         text => Ip::Literal(text.parse::<IpAddr>().map_err(|_| {
@@ -193,42 +148,22 @@ fn connect_user(json: &str) -> Result<ConnectUser, Error> {
     let port = required("port", raw.port)?;
     let port = u16::try_from(port).ok().filter(|&port| port > 0);
     let port = port.ok_or_else(|| Error::in_field("port", "port must be 1 to 65535"))?;
-    let meta = raw
-        .meta
-        .map(|raw| Meta::new(raw.get()).map_err(bad_meta))
-        .transpose()?;
-    Ok(ConnectUser {
-        username,
-        ip,
-        port,
-        device: device(raw.device)?,
-        meta,
-    })
+    let meta = raw.meta.map(|raw| Meta::new(raw.get()).map_err(bad_meta)).transpose()?;
+    Ok(ConnectUser { username, ip, port, device: device(raw.device)?, meta })
 }
 
 fn disconnect_user(json: &str) -> Result<DisconnectUser, Error> {
     let raw: RawDisconnectUser<'_> = typed(json)?;
-    let username = name(
-        "username",
-        Username::new(&required("username", raw.username)?.0),
-    )?;
-    Ok(DisconnectUser {
-        username,
-        device: device(raw.device)?,
-    })
+    let username = name("username", Username::new(&required("username", raw.username)?.0))?;
+    Ok(DisconnectUser { username, device: device(raw.device)? })
 }
 
 fn sequence(json: &str) -> Result<GetSequenceNumber, Error> {
     let raw: RawSequence = typed(json)?;
     let count = raw.count.unwrap_or(1);
-    let count = u32::try_from(count)
-        .ok()
-        .filter(|n| (1..=limits::SEQUENCE_COUNT).contains(n));
+    let count = u32::try_from(count).ok().filter(|n| (1..=limits::SEQUENCE_COUNT).contains(n));
     let count = count.ok_or_else(|| {
-        Error::in_field(
-            "count",
-            format!("count must be 1 to {}", limits::SEQUENCE_COUNT),
-        )
+        Error::in_field("count", format!("count must be 1 to {}", limits::SEQUENCE_COUNT))
     })?;
     Ok(GetSequenceNumber { count })
 }
@@ -249,16 +184,10 @@ fn subscribe(json: &str) -> Result<Subscribe, Error> {
         (names, _, all) => {
             let field = if all.is_some() { "all" } else { "prefix" };
             let field = if names.is_none() { "all" } else { field };
-            return Err(Error::in_field(
-                field,
-                "exactly one of usernames, prefix, all",
-            ));
+            return Err(Error::in_field(field, "exactly one of usernames, prefix, all"));
         }
     };
-    Ok(Subscribe {
-        filter,
-        since: raw.since.map(Revision),
-    })
+    Ok(Subscribe { filter, since: raw.since.map(Revision) })
 }
 
 fn names(raw: Vec<Text<'_>>) -> Result<Vec<Username>, Error> {
@@ -277,10 +206,7 @@ fn names(raw: Vec<Text<'_>>) -> Result<Vec<Username>, Error> {
 }
 
 fn device(raw: Option<Text<'_>>) -> Result<Device, Error> {
-    raw.map_or_else(
-        || Ok(Device::default()),
-        |text| name("device", Device::new(&text.0)),
-    )
+    raw.map_or_else(|| Ok(Device::default()), |text| name("device", Device::new(&text.0)))
 }
 
 fn name<T>(field: &str, result: Result<T, InvalidName>) -> Result<T, Error> {
@@ -292,10 +218,7 @@ fn bad_meta(fault: InvalidMeta) -> Error {
     match fault {
         InvalidMeta::TooLarge => {
             let error = Error::new(ErrorCode::TooLarge, message);
-            Error {
-                field: Some("meta".into()),
-                ..error
-            }
+            Error { field: Some("meta".into()), ..error }
         }
         InvalidMeta::NotAnObject | InvalidMeta::TooDeep => Error::in_field("meta", message),
     }
@@ -313,10 +236,7 @@ fn typed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
             Ok(_) => Error::in_field("payload", "payload is not one JSON object"),
             Err(fault) => {
                 let path = fault.path().to_string();
-                let field = path
-                    .split(['.', '['])
-                    .next()
-                    .filter(|field| !field.is_empty());
+                let field = path.split(['.', '[']).next().filter(|field| !field.is_empty());
                 let field = field.unwrap_or("payload");
                 Error::in_field(field, format!("{field}: {}", without_place(fault.inner())))
             }
@@ -328,76 +248,45 @@ fn typed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
 /// would mislead.
 fn without_place(fault: &serde_json::Error) -> String {
     let text = fault.to_string();
-    text.rsplit_once(" at line ")
-        .map_or_else(|| text.clone(), |(what, _)| what.to_owned())
+    text.rsplit_once(" at line ").map_or_else(|| text.clone(), |(what, _)| what.to_owned())
 }
 
 fn client_of(origin: &str) -> Result<ClientId, Error> {
     let Some(id) = origin.strip_prefix("client/") else {
-        return Err(Error::in_field(
-            "origin",
-            "origin must be client/<client id>",
-        ));
+        return Err(Error::in_field("origin", "origin must be client/<client id>"));
     };
     ClientId::new(id).map_err(|fault| Error::in_field("origin", format!("the client id {fault}")))
 }
 
 fn unknown_type(tag: &str) -> Error {
     let shown: String = tag.chars().take(64).collect();
-    Error::new(
-        ErrorCode::UnknownType,
-        format!("{shown:?} is not a type of request"),
-    )
+    Error::new(ErrorCode::UnknownType, format!("{shown:?} is not a type of request"))
 }
 
 fn no_id() -> Error {
-    Error::new(
-        ErrorCode::Malformed,
-        "a request needs an integer id, 1 to 2^53-1",
-    )
+    Error::new(ErrorCode::Malformed, "a request needs an integer id, 1 to 2^53-1")
 }
 
 fn not_an_object(why: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorCode::Malformed,
-        format!("a message is one JSON object: {why}"),
-    )
+    Error::new(ErrorCode::Malformed, format!("a message is one JSON object: {why}"))
 }
 
 /// Finds what made the outer object unreadable, in the order of the contract.
 fn diagnose(text: &str, fault: &serde_json::Error) -> Rejected {
     let Ok(loose) = serde_json::from_str::<Loose<'_>>(text) else {
-        return Rejected {
-            id: None,
-            kind: None,
-            error: not_an_object(fault),
-        };
+        return Rejected { id: None, kind: None, error: not_an_object(fault) };
     };
     let id = loose.id.and_then(read::<u64>);
-    let id = id
-        .filter(|id| (1..=limits::REQUEST_ID).contains(id))
-        .map(RequestId);
+    let id = id.filter(|id| (1..=limits::REQUEST_ID).contains(id)).map(RequestId);
     let Some(tag) = loose.r#type.and_then(read::<String>) else {
         let error = Error::new(ErrorCode::Malformed, "type must be a string");
-        return Rejected {
-            id,
-            kind: None,
-            error,
-        };
+        return Rejected { id, kind: None, error };
     };
     let Some(kind) = RequestKind::from_tag(&tag) else {
-        return Rejected {
-            id,
-            kind: None,
-            error: unknown_type(&tag),
-        };
+        return Rejected { id, kind: None, error: unknown_type(&tag) };
     };
     if id.is_none() {
-        return Rejected {
-            id: None,
-            kind: Some(kind),
-            error: no_id(),
-        };
+        return Rejected { id: None, kind: Some(kind), error: no_id() };
     }
     let error = match loose.origin {
         Some(raw) if read::<String>(raw).is_none() => {
@@ -405,11 +294,7 @@ fn diagnose(text: &str, fault: &serde_json::Error) -> Rejected {
         }
         _ => not_an_object(fault),
     };
-    Rejected {
-        id,
-        kind: Some(kind),
-        error,
-    }
+    Rejected { id, kind: Some(kind), error }
 }
 
 fn read<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {

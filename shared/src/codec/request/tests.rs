@@ -30,63 +30,24 @@ fn payload(kind: &str, payload: &str) -> (Option<ErrorCode>, Option<String>) {
 
 #[test]
 fn what_is_not_a_message_is_malformed() {
-    let deep = format!(
-        r#"{{"type":{}1{}}}"#,
-        "[".repeat(50_000),
-        "]".repeat(50_000)
-    );
-    for text in [
-        "",
-        "x",
-        "[]",
-        "1",
-        "null",
-        r#""Ping""#,
-        r#"["Ping",null,1]"#,
-        "{",
-        "{}{}",
-        &deep,
-    ] {
-        assert_eq!(
-            check(text),
-            (Some(ErrorCode::Malformed), None, None),
-            "{text:.40}"
-        );
+    let deep = format!(r#"{{"type":{}1{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
+    for text in ["", "x", "[]", "1", "null", r#""Ping""#, r#"["Ping",null,1]"#, "{", "{}{}", &deep]
+    {
+        assert_eq!(check(text), (Some(ErrorCode::Malformed), None, None), "{text:.40}");
     }
-    assert_eq!(
-        check(r#"{"id":3}"#),
-        (Some(ErrorCode::Malformed), None, Some(3))
-    );
-    assert_eq!(
-        check(r#"{"type":5,"id":3}"#),
-        (Some(ErrorCode::Malformed), None, Some(3))
-    );
+    assert_eq!(check(r#"{"id":3}"#), (Some(ErrorCode::Malformed), None, Some(3)));
+    assert_eq!(check(r#"{"type":5,"id":3}"#), (Some(ErrorCode::Malformed), None, Some(3)));
     let twice = r#"{"type":"Ping","type":"Ping","id":3}"#;
     assert_eq!(check(twice).0, Some(ErrorCode::Malformed));
 }
 
 #[test]
 fn a_request_needs_an_integer_id() {
-    for id in [
-        "",
-        r#","id":null"#,
-        r#","id":"1""#,
-        r#","id":0"#,
-        r#","id":-1"#,
-        r#","id":1.0"#,
-    ] {
+    for id in ["", r#","id":null"#, r#","id":"1""#, r#","id":0"#, r#","id":-1"#, r#","id":1.0"#] {
         let text = format!(r#"{{"type":"Ping"{id}}}"#);
-        assert_eq!(
-            check(&text),
-            (Some(ErrorCode::Malformed), None, None),
-            "{text}"
-        );
+        assert_eq!(check(&text), (Some(ErrorCode::Malformed), None, None), "{text}");
     }
-    for (id, good) in [
-        ("9007199254740991", true),
-        ("9007199254740992", false),
-        ("1e999", false),
-    ] {
+    for (id, good) in [("9007199254740991", true), ("9007199254740992", false), ("1e999", false)] {
         let text = format!(r#"{{"type":"Ping","id":{id}}}"#);
         assert_eq!(check(&text).0.is_none(), good, "{text}");
     }
@@ -96,48 +57,22 @@ fn a_request_needs_an_integer_id() {
 fn an_unknown_type_is_said_so_even_without_id() {
     for tag in ["Nope", "ping", "Welcome", "UserConnected", ""] {
         let text = format!(r#"{{"type":"{tag}"}}"#);
-        assert_eq!(
-            check(&text),
-            (Some(ErrorCode::UnknownType), None, None),
-            "{text}"
-        );
+        assert_eq!(check(&text), (Some(ErrorCode::UnknownType), None, None), "{text}");
         let text = format!(r#"{{"type":"{tag}","id":"x"}}"#);
-        assert_eq!(
-            check(&text),
-            (Some(ErrorCode::UnknownType), None, None),
-            "{text}"
-        );
+        assert_eq!(check(&text), (Some(ErrorCode::UnknownType), None, None), "{text}");
         let text = format!(r#"{{"type":"{tag}","id":4,"payload":[]}}"#);
-        assert_eq!(
-            check(&text),
-            (Some(ErrorCode::UnknownType), None, Some(4)),
-            "{text}"
-        );
+        assert_eq!(check(&text), (Some(ErrorCode::UnknownType), None, Some(4)), "{text}");
     }
 }
 
 #[test]
 fn an_origin_is_a_client() {
-    for origin in [
-        r#""server/1""#,
-        r#""client/""#,
-        r#""client/a b""#,
-        r#""x""#,
-        "5",
-        "null",
-    ] {
+    for origin in [r#""server/1""#, r#""client/""#, r#""client/a b""#, r#""x""#, "5", "null"] {
         let text = format!(r#"{{"type":"Ping","id":1,"origin":{origin}}}"#);
-        let expected = (
-            Some(ErrorCode::InvalidArgument),
-            Some("origin".into()),
-            Some(1),
-        );
+        let expected = (Some(ErrorCode::InvalidArgument), Some("origin".into()), Some(1));
         assert_eq!(check(&text), expected, "{text}");
     }
-    assert_eq!(
-        check(r#"{"type":"Ping","id":1,"origin":"client/a.B_-9"}"#).0,
-        None
-    );
+    assert_eq!(check(r#"{"type":"Ping","id":1,"origin":"client/a.B_-9"}"#).0, None);
 }
 
 #[test]
@@ -150,77 +85,27 @@ fn a_payload_is_an_object() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_fault_names_its_field() {
-    let long = format!(
-        r#"{{"username":"{}","ip":"::1","port":1}}"#,
-        "x".repeat(129)
-    );
+    let long = format!(r#"{{"username":"{}","ip":"::1","port":1}}"#, "x".repeat(129));
     let many = format!(r#"{{"usernames":[{}"a"]}}"#, r#""b","#.repeat(1000));
     for (kind, raw, field) in [
         ("ConnectUser", r"{}", "username"),
         ("ConnectUser", long.as_str(), "username"),
-        (
-            "ConnectUser",
-            r#"{"username":"a\u0000","ip":"::1","port":1}"#,
-            "username",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":["a"],"ip":"::1","port":1}"#,
-            "username",
-        ),
+        ("ConnectUser", r#"{"username":"a\u0000","ip":"::1","port":1}"#, "username"),
+        ("ConnectUser", r#"{"username":["a"],"ip":"::1","port":1}"#, "username"),
         ("ConnectUser", r#"{"username":"a","port":1}"#, "ip"),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"localhost","port":1}"#,
-            "ip",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"fe80::1%eth0","port":1}"#,
-            "ip",
-        ),
+        ("ConnectUser", r#"{"username":"a","ip":"localhost","port":1}"#, "ip"),
+        ("ConnectUser", r#"{"username":"a","ip":"fe80::1%eth0","port":1}"#, "ip"),
         ("ConnectUser", r#"{"username":"a","ip":"::1"}"#, "port"),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":0}"#,
-            "port",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":65536}"#,
-            "port",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":-1}"#,
-            "port",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":"1"}"#,
-            "port",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":1,"device":""}"#,
-            "device",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":1,"device":null}"#,
-            "device",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":1,"meta":[]}"#,
-            "meta",
-        ),
-        (
-            "ConnectUser",
-            r#"{"username":"a","ip":"::1","port":1,"meta":null}"#,
-            "meta",
-        ),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":0}"#, "port"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":65536}"#, "port"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":-1}"#, "port"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":"1"}"#, "port"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":1,"device":""}"#, "device"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":1,"device":null}"#, "device"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":1,"meta":[]}"#, "meta"),
+        ("ConnectUser", r#"{"username":"a","ip":"::1","port":1,"meta":null}"#, "meta"),
         ("DisconnectUser", r#"{"username":" "}"#, "username"),
         ("GetUserAddress", r"{}", "usernames"),
         ("GetUserAddress", r#"{"usernames":[]}"#, "usernames"),
@@ -250,10 +135,7 @@ fn a_fault_names_its_field() {
 fn meta_over_its_limit_is_too_large() {
     let meta = format!(r#"{{"a":"{}"}}"#, "x".repeat(1025 - 8));
     let raw = format!(r#"{{"username":"a","ip":"::1","port":1,"meta":{meta}}}"#);
-    assert_eq!(
-        payload("ConnectUser", &raw),
-        (Some(ErrorCode::TooLarge), Some("meta".into()))
-    );
+    assert_eq!(payload("ConnectUser", &raw), (Some(ErrorCode::TooLarge), Some("meta".into())));
 }
 
 #[test]

@@ -1,0 +1,300 @@
+//! The replicated state: who is online, the sessions that keep them there, and the sequence.
+//!
+//! Deterministic: equal commands in equal order give equal states, outcomes and changes on every
+//! server. It knows no clock (expiry is a command) and no links (`attachment` has those).
+
+mod change;
+mod session;
+mod users;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rollcall_shared::id::{ClientId, Device, Revision, Username};
+use rollcall_shared::limits;
+use rollcall_shared::message::{Reason, RequestKind};
+
+use crate::command::{Applied, Command, Generation, Opened, Principal, Refusal, Write, Written};
+pub use change::{Change, Event};
+use session::{Lookup, Session};
+pub use users::{Holder, Registration, User, Users};
+
+/// How many ended sessions are remembered for retries (R35 of the replication design).
+const ENDED_SESSIONS: usize = 100_000;
+
+/// The state. One command after the other goes through [`Directory::apply`].
+#[derive(Clone, Debug)]
+pub struct Directory {
+    users: Users,
+    sessions: BTreeMap<ClientId, Session>,
+    /// Ended sessions in the order of their end.
+    ended: BTreeMap<u64, ClientId>,
+    live: usize,
+    /// The index of the last command applied.
+    applied: u64,
+    /// The next sequence number.
+    next_number: u64,
+    /// The most registrations there may be.
+    max_registrations: usize,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Of [`Command::Open`].
+    Opened(Opened),
+    /// Of [`Command::Write`].
+    Written(Written),
+    /// Of [`Command::Expire`]: whether the session was live until now.
+    Expired(bool),
+}
+
+/// What a command did besides its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The directory changed.
+    Changed(Change),
+    /// Another session of the same principal took a registration over.
+    Replaced {
+        /// Whose session held it.
+        holder: (ClientId, Principal),
+        /// Whose registration.
+        username: Username,
+        /// Of which device.
+        device: Device,
+    },
+}
+
+impl Directory {
+    /// An empty directory whose first change gets the revision after `first`. It refuses a new
+    /// registration as [`Written::Full`] where there are `max_registrations`.
+    #[must_use]
+    pub fn new(first: Revision, max_registrations: usize) -> Self {
+        Self {
+            users: Users::new(first),
+            sessions: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            live: 0,
+            applied: 0,
+            next_number: 1,
+            max_registrations,
+        }
+    }
+
+    /// Who is online now. Cloning it is cheap and gives a picture that stays as it is.
+    #[must_use]
+    pub const fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// How many sessions are live.
+    #[must_use]
+    pub const fn live_sessions(&self) -> usize {
+        self.live
+    }
+
+    /// The live session of `client` and who stands behind it.
+    #[must_use]
+    pub fn live_session(&self, client: &ClientId) -> Option<(Generation, &Principal)> {
+        let session = self.sessions.get(client).filter(|session| session.live)?;
+        Some((session.generation, &session.principal))
+    }
+
+    /// Applies one command; what it did besides its outcome is added to `effects`, in order.
+    pub fn apply(&mut self, command: Command, effects: &mut Vec<Effect>) -> Outcome {
+        self.applied += 1;
+        match command {
+            Command::Open { client, principal } => Outcome::Opened(self.open(client, principal)),
+            Command::Write { client, generation, request, write } => {
+                let kind = write.kind();
+                let Some(session) = self.sessions.get(&client) else {
+                    return Outcome::Written(Written::NotCurrent);
+                };
+                // The order of these checks is R23's.
+                match session.results.lookup(request) {
+                    Lookup::Known(result) if result.kind() == kind => {
+                        return Outcome::Written(Written::Applied(result.clone()));
+                    }
+                    Lookup::Known(_) => return Outcome::Written(Written::Reused),
+                    Lookup::Dropped => return Outcome::Written(Written::Stale),
+                    Lookup::New => {}
+                }
+                if !session.live || session.generation != generation {
+                    return Outcome::Written(Written::NotCurrent);
+                }
+                let Some(result) = self.write(&client, write, effects) else {
+                    return Outcome::Written(Written::Full);
+                };
+                if let Some(session) = self.sessions.get_mut(&client) {
+                    session.results.remember(request, result.clone());
+                }
+                Outcome::Written(Written::Applied(result))
+            }
+            Command::Expire { client, generation } => {
+                Outcome::Expired(self.expire(&client, generation, effects))
+            }
+        }
+    }
+
+    fn open(&mut self, client: ClientId, principal: Principal) -> Opened {
+        let generation = Generation(self.applied);
+        if !self.sessions.contains_key(&client) {
+            let fresh = Session::new(generation, principal.clone());
+            self.sessions.insert(client.clone(), fresh);
+            self.live += 1;
+        }
+        let Some(session) = self.sessions.get_mut(&client) else {
+            unreachable!("the session was there or has just been inserted");
+        };
+        if session.principal != principal {
+            return Opened::Forbidden;
+        }
+        if !session.live {
+            self.ended.remove(&session.ended_at);
+            self.live += 1;
+            session.live = true;
+            session.generation = generation;
+        }
+        Opened::Live { generation: session.generation, next_id: session.results.next_id() }
+    }
+
+    /// The result of a new write of a live session, or `None` where a bound forbids it.
+    fn write(
+        &mut self,
+        client: &ClientId,
+        write: Write,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Applied> {
+        match write {
+            Write::Connect { username, device, ip, port, meta } => {
+                let session = self.sessions.get(client)?;
+                let holder = Holder::new(client.clone(), session.principal.clone());
+                let fresh = Registration { ip, port, meta, revision: Revision(0), holder };
+                self.connect(username, device, fresh, effects)
+            }
+            Write::Disconnect { username, device } => {
+                Some(self.disconnect(client, username, device, effects))
+            }
+            Write::Sequence { count } => {
+                let first = self.next_number;
+                self.next_number += u64::from(count);
+                Some(Applied::Numbers { first, count })
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        username: Username,
+        device: Device,
+        mut fresh: Registration,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Applied> {
+        let standing = self.users.registration(&username, &device);
+        let appeared = standing.is_none();
+        if let Some(standing) = standing {
+            if standing.holder == fresh.holder {
+                if standing.same_address(&fresh) {
+                    let revision = standing.revision;
+                    return Some(Applied::Connected { username, device, revision });
+                }
+            } else if standing.holder.principal() == fresh.holder.principal() {
+                let holder = standing.holder.identity();
+                self.release(&holder.0, &username, &device);
+                let (username, device) = (username.clone(), device.clone());
+                effects.push(Effect::Replaced { holder, username, device });
+            } else {
+                let kind = RequestKind::ConnectUser;
+                return Some(Applied::Refused { kind, refusal: Refusal::UsernameTaken });
+            }
+        } else if self.users.registrations() >= self.max_registrations
+            || self.users.devices(&username) >= limits::DEVICES
+        {
+            return None;
+        }
+        let revision = self.users.revision().next();
+        fresh.revision = revision;
+        let client = fresh.holder.client().clone();
+        let registration = Arc::new(fresh);
+        self.users.insert(username.clone(), device.clone(), Arc::clone(&registration));
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.held.insert((username.clone(), device.clone()));
+        }
+        let event =
+            if appeared { Event::Connected(registration) } else { Event::Updated(registration) };
+        let change = Change { revision, username: username.clone(), device: device.clone(), event };
+        effects.push(Effect::Changed(change));
+        Some(Applied::Connected { username, device, revision })
+    }
+
+    fn disconnect(
+        &mut self,
+        client: &ClientId,
+        username: Username,
+        device: Device,
+        effects: &mut Vec<Effect>,
+    ) -> Applied {
+        let kind = RequestKind::DisconnectUser;
+        let Some(standing) = self.users.registration(&username, &device) else {
+            return Applied::Refused { kind, refusal: Refusal::NotFound };
+        };
+        if standing.holder.client() != client {
+            return Applied::Refused { kind, refusal: Refusal::NotOwner };
+        }
+        self.release(client, &username, &device);
+        let revision = self.remove(&username, &device, Reason::Left, effects);
+        Applied::Disconnected { username, device, revision }
+    }
+
+    fn expire(
+        &mut self,
+        client: &ClientId,
+        generation: Generation,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(client) else {
+            return false;
+        };
+        if !session.live || session.generation != generation {
+            return false;
+        }
+        session.live = false;
+        session.ended_at = self.applied;
+        let held = std::mem::take(&mut session.held);
+        self.live -= 1;
+        for (username, device) in held {
+            self.remove(&username, &device, Reason::Expired, effects);
+        }
+        self.ended.insert(self.applied, client.clone());
+        if self.ended.len() > ENDED_SESSIONS
+            && let Some((_, oldest)) = self.ended.pop_first()
+        {
+            self.sessions.remove(&oldest);
+        }
+        true
+    }
+
+    fn remove(
+        &mut self,
+        username: &Username,
+        device: &Device,
+        reason: Reason,
+        effects: &mut Vec<Effect>,
+    ) -> Revision {
+        let revision = self.users.revision().next();
+        let online = self.users.remove(username, device);
+        let event = Event::Disconnected { reason, online };
+        let (username, device) = (username.clone(), device.clone());
+        effects.push(Effect::Changed(Change { revision, username, device, event }));
+        revision
+    }
+
+    fn release(&mut self, client: &ClientId, username: &Username, device: &Device) {
+        if let Some(session) = self.sessions.get_mut(client) {
+            session.held.remove(&(username.clone(), device.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
