@@ -29,10 +29,7 @@ pub(crate) const CLIENT_MISSING_MESSAGE: &str =
 pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = if path.is_empty() { "index.html" } else { path };
-    ASSETS
-        .binary_search_by(|asset| asset.path.cmp(path))
-        .ok()
-        .map(|index| &ASSETS[index])
+    ASSETS.binary_search_by(|asset| asset.path.cmp(path)).ok().map(|index| &ASSETS[index])
 }
 
 // `ASSETS`, in the order of their paths, and `BUILT_WITHOUT_CLIENT`.
@@ -50,10 +47,7 @@ mod tests {
         for asset in ASSETS {
             let found = find(asset.path).expect("listed, so found: the list is sorted");
             assert_eq!(found.path, asset.path);
-            assert_eq!(
-                find(&format!("/{}", asset.path)).map(|a| a.path),
-                Some(asset.path)
-            );
+            assert_eq!(find(&format!("/{}", asset.path)).map(|a| a.path), Some(asset.path));
         }
         assert!(find("no/such/file").is_none());
         assert!(find("../Cargo.toml").is_none());
@@ -90,9 +84,6 @@ mod tests {
         let tags: HashSet<_> = ASSETS.iter().map(|asset| asset.etag).collect();
         let bodies: HashSet<_> = ASSETS.iter().map(|asset| asset.body).collect();
         assert_eq!(tags.len(), bodies.len());
-        assert!(
-            tags.iter()
-                .all(|tag| tag.len() == 18 && tag.starts_with('"'))
-        );
+        assert!(tags.iter().all(|tag| tag.len() == 18 && tag.starts_with('"')));
     }
 }

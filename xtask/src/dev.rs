@@ -20,17 +20,10 @@ pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<ExitCode> {
     web::run(workspace)?;
     eprintln!(
         "[2/3] building the server{}",
-        if first {
-            " (first time: some minutes)"
-        } else {
-            ""
-        }
+        if first { " (first time: some minutes)" } else { "" }
     );
     build_release(workspace)?;
-    eprintln!(
-        "[3/3] starting; once it is ready, the console is at {}",
-        console(args)
-    );
+    eprintln!("[3/3] starting; once it is ready, the console is at {}", console(args));
     eprintln!("      Ctrl-C ends it");
     become_program(&cluster(workspace, args), workspace)
 }
@@ -46,14 +39,8 @@ fn cluster(workspace: &Workspace, args: &[&str]) -> Task {
     let task = Task::new(binary).arg("dev");
     // The state is in memory unless the user asks for a place.
     let placed = ["--in-memory", "--data-dir"];
-    let chosen = args
-        .iter()
-        .any(|arg| placed.iter().any(|flag| is_flag(arg, flag)));
-    let task = if chosen {
-        task
-    } else {
-        task.arg("--in-memory")
-    };
+    let chosen = args.iter().any(|arg| placed.iter().any(|flag| is_flag(arg, flag)));
+    let task = if chosen { task } else { task.arg("--in-memory") };
     task.args(args.iter().copied())
 }
 
@@ -70,8 +57,7 @@ fn console(args: &[&str]) -> String {
 }
 
 fn is_flag(arg: &str, flag: &str) -> bool {
-    arg.strip_prefix(flag)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 /// Replaces this process, so that the terminal's Ctrl-C and the exit status are the program's own.
@@ -92,11 +78,7 @@ mod tests {
     use super::*;
 
     fn line(args: &[&str]) -> String {
-        let workspace = Workspace {
-            root: "root".into(),
-            target: "t".into(),
-            tests: Vec::new(),
-        };
+        let workspace = Workspace { root: "root".into(), target: "t".into(), tests: Vec::new() };
         cluster(&workspace, args).to_string()
     }
 
@@ -113,9 +95,6 @@ mod tests {
     fn the_console_is_on_the_base_port() {
         assert_eq!(console(&[]), "http://127.0.0.1:7101/");
         assert_eq!(console(&["--base-port", "7201"]), "http://127.0.0.1:7201/");
-        assert_eq!(
-            console(&["--size", "1", "--base-port=7301"]),
-            "http://127.0.0.1:7301/"
-        );
+        assert_eq!(console(&["--size", "1", "--base-port=7301"]), "http://127.0.0.1:7301/");
     }
 }

@@ -20,11 +20,7 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(program: impl Into<String>) -> Self {
-        Self {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-        }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new() }
     }
 
     /// A command given as words without spaces in them.
@@ -52,11 +48,7 @@ impl Task {
     pub(crate) fn command(&self, dir: &Path) -> Command {
         // The cargo that runs us, so that the toolchain stays the same.
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let program = if self.program == "cargo" {
-            &cargo
-        } else {
-            &self.program
-        };
+        let program = if self.program == "cargo" { &cargo } else { &self.program };
         let mut command = Command::new(program);
         command.args(&self.args).current_dir(dir);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -66,15 +58,8 @@ impl Task {
     /// Runs it to its end, its output going where ours goes.
     pub(crate) fn run(&self, dir: &Path) -> Result {
         eprintln!("$ {self}");
-        let status = self
-            .command(dir)
-            .status()
-            .map_err(|error| self.not_started(&error))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("failed ({status}): {self}").into())
-        }
+        let status = self.command(dir).status().map_err(|error| self.not_started(&error))?;
+        if status.success() { Ok(()) } else { Err(format!("failed ({status}): {self}").into()) }
     }
 
     /// Runs it to its end and returns what it wrote to standard output.
@@ -112,9 +97,7 @@ impl fmt::Display for Task {
             write!(f, "{name}={} ", quoted(value))?;
         }
         f.write_str(&quoted(&self.program))?;
-        self.args
-            .iter()
-            .try_for_each(|arg| write!(f, " {}", quoted(arg)))
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
     }
 }
 
@@ -143,35 +126,22 @@ mod tests {
     #[test]
     fn a_task_prints_as_a_shell_reads_it() {
         let task = Task::words("cargo doc --workspace").env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(
-            task.to_string(),
-            "RUSTDOCFLAGS='-D warnings' cargo doc --workspace"
-        );
-        assert_eq!(
-            Task::new("echo").arg("it's").arg("").to_string(),
-            r"echo 'it'\''s' ''"
-        );
+        assert_eq!(task.to_string(), "RUSTDOCFLAGS='-D warnings' cargo doc --workspace");
+        assert_eq!(Task::new("echo").arg("it's").arg("").to_string(), r"echo 'it'\''s' ''");
     }
 
     #[test]
     fn a_failing_command_names_itself() {
-        let error = Task::words("false --again")
-            .run(Path::new("."))
-            .expect_err("false fails");
+        let error = Task::words("false --again").run(Path::new(".")).expect_err("false fails");
         assert!(error.to_string().ends_with("false --again"), "{error}");
-        let error = Task::new("no-such-program")
-            .run(Path::new("."))
-            .expect_err("cannot start");
+        let error = Task::new("no-such-program").run(Path::new(".")).expect_err("cannot start");
         assert!(error.to_string().starts_with("could not start"), "{error}");
     }
 
     #[test]
     fn output_is_what_was_written() {
         let task = Task::words("echo one two");
-        assert_eq!(
-            task.output(Path::new(".")).expect("echo works"),
-            "one two\n"
-        );
+        assert_eq!(task.output(Path::new(".")).expect("echo works"), "one two\n");
         assert!(task.succeeds(Path::new(".")));
         assert!(!Task::new("false").succeeds(Path::new(".")));
     }

@@ -47,9 +47,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
 
 /// A port that is free now, so that a cluster of the user's own does not get in the way.
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn check_pages(port: u16) -> Result {
@@ -68,24 +66,9 @@ fn check_pages(port: u16) -> Result {
         Ok(())
     };
     expect("/", "content-type: text/html", b"", "<html")?;
-    expect(
-        "/client/rollcall.js",
-        "content-type: text/javascript",
-        b"",
-        "Rollcall",
-    )?;
-    expect(
-        "/client/rollcall_bindings.js",
-        "content-type: text/javascript",
-        b"",
-        "Rollcall",
-    )?;
-    expect(
-        "/client/rollcall_bg.wasm",
-        "content-type: application/wasm",
-        b"\0asm",
-        "",
-    )?;
+    expect("/client/rollcall.js", "content-type: text/javascript", b"", "Rollcall")?;
+    expect("/client/rollcall_bindings.js", "content-type: text/javascript", b"", "Rollcall")?;
+    expect("/client/rollcall_bg.wasm", "content-type: application/wasm", b"\0asm", "")?;
     expect("/readyz", "", b"", "")
 }
 
@@ -104,28 +87,15 @@ impl Page {
         // HTTP/1.0: the answer ends with the connection and comes in no chunks.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
         let mut answer = Vec::new();
-        stream
-            .read_to_end(&mut answer)
-            .map_err(|error| format!("GET {path}: {error}"))?;
+        stream.read_to_end(&mut answer).map_err(|error| format!("GET {path}: {error}"))?;
         Self::parse(&answer).ok_or_else(|| format!("GET {path}: no HTTP answer").into())
     }
 
     fn parse(answer: &[u8]) -> Option<Self> {
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = std::str::from_utf8(&answer[..end])
-            .ok()?
-            .to_ascii_lowercase();
-        let status = head
-            .strip_prefix("http/1.")?
-            .split(' ')
-            .nth(1)?
-            .parse()
-            .ok()?;
-        Some(Self {
-            status,
-            head,
-            body: answer[end + 4..].to_vec(),
-        })
+        let head = std::str::from_utf8(&answer[..end]).ok()?.to_ascii_lowercase();
+        let status = head.strip_prefix("http/1.")?.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head, body: answer[end + 4..].to_vec() })
     }
 }
 
@@ -144,16 +114,8 @@ impl Cluster {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         own_group(&mut command);
         let mut child = command.spawn()?;
-        let lines = child
-            .stdout
-            .take()
-            .map(read_lines)
-            .ok_or("standard output is piped")?;
-        Ok(Self {
-            child,
-            lines,
-            gone: false,
-        })
+        let lines = child.stdout.take().map(read_lines).ok_or("standard output is piped")?;
+        Ok(Self { child, lines, gone: false })
     }
 
     /// Reads its output up to `ready` and returns the lines that name a server.
@@ -218,10 +180,7 @@ impl Drop for Cluster {
 fn read_lines(pipe: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        for line in BufReader::new(pipe)
-            .lines()
-            .map_while(std::result::Result::ok)
-        {
+        for line in BufReader::new(pipe).lines().map_while(std::result::Result::ok) {
             // Nobody listens after `ready`; the pipe is drained all the same.
             let _ = sender.send(line);
         }

@@ -35,16 +35,8 @@ pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
         }
     }
     let mut out = io::stdout().lock();
-    write!(
-        out,
-        "\n{}{} passed, {} failed\n",
-        report.table, report.passed, report.failed
-    )?;
-    Ok(if report.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    write!(out, "\n{}{} passed, {} failed\n", report.table, report.passed, report.failed)?;
+    Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One check, test or preparation.
@@ -88,11 +80,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         call("wasm target", &[], tools::wasm_target),
         call("chromium", &[], tools::chromium),
         task("fmt", &[], "cargo fmt --all --check"),
-        task(
-            "clippy",
-            &[],
-            "cargo clippy --locked --workspace --all-targets -- -D warnings",
-        ),
+        task("clippy", &[], "cargo clippy --locked --workspace --all-targets -- -D warnings"),
         task(
             "clippy wasm",
             &["wasm target"],
@@ -117,17 +105,10 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     steps.push(task("units", &["build"], units).with_binary(workspace));
     steps.push(task("doc tests", &["build"], docs).with_binary(workspace));
     let (late, early): (Vec<_>, Vec<_>) = workspace.tests.iter().partition(|name| in_browser(name));
-    steps.extend(
-        early
-            .into_iter()
-            .map(|name| integration(workspace, name, &["build"])),
-    );
+    steps.extend(early.into_iter().map(|name| integration(workspace, name, &["build"])));
     steps.push(call("dev smoke", &["web"], smoke::run));
     let needs = ["build", "chromium"];
-    steps.extend(
-        late.into_iter()
-            .map(|name| integration(workspace, name, &needs)),
-    );
+    steps.extend(late.into_iter().map(|name| integration(workspace, name, &needs)));
     steps
 }
 
@@ -163,17 +144,12 @@ impl Step {
 
 /// The steps whose name contains `filter` and what these need, in their order.
 fn selected(steps: Vec<Step>, filter: &str) -> Result<Vec<Step>> {
-    let mut kept: Vec<bool> = steps
-        .iter()
-        .map(|step| step.name.contains(filter))
-        .collect();
+    let mut kept: Vec<bool> = steps.iter().map(|step| step.name.contains(filter)).collect();
     if !kept.contains(&true) {
         let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
-        return Err(format!(
-            "no step's name contains {filter:?}; there are: {}",
-            names.join(", ")
-        )
-        .into());
+        return Err(
+            format!("no step's name contains {filter:?}; there are: {}", names.join(", ")).into()
+        );
     }
     // A step needs only steps before it, so one pass from the end finds all.
     for index in (0..steps.len()).rev() {
@@ -185,10 +161,7 @@ fn selected(steps: Vec<Step>, filter: &str) -> Result<Vec<Step>> {
         }
     }
     let mut kept = kept.into_iter();
-    Ok(steps
-        .into_iter()
-        .filter(|_| kept.next() == Some(true))
-        .collect())
+    Ok(steps.into_iter().filter(|_| kept.next() == Some(true)).collect())
 }
 
 /// What the run prints at its end.
@@ -235,11 +208,7 @@ mod tests {
         for (index, step) in steps.iter().enumerate() {
             for need in &step.needs {
                 let found = steps[..index].iter().any(|earlier| earlier.name == *need);
-                assert!(
-                    found,
-                    "{} needs {need}, which does not come before it",
-                    step.name
-                );
+                assert!(found, "{} needs {need}, which does not come before it", step.name);
             }
         }
     }
@@ -248,10 +217,7 @@ mod tests {
     fn a_filter_brings_what_its_steps_need() {
         assert_eq!(names("wire"), ["wasm target", "web", "build", "test wire"]);
         assert_eq!(names("fmt"), ["fmt"]);
-        assert_eq!(
-            names("browser"),
-            ["wasm target", "chromium", "web", "build", "test browser"]
-        );
+        assert_eq!(names("browser"), ["wasm target", "chromium", "web", "build", "test browser"]);
         assert_eq!(names("").len(), plan(&workspace()).len());
         assert!(selected(plan(&workspace()), "no such step").is_err());
     }
@@ -261,9 +227,7 @@ mod tests {
         let steps = plan(&workspace());
         let last = steps.last().expect("there are steps");
         assert_eq!(last.name, "test browser");
-        let Action::Run(task) = &last.action else {
-            panic!("a test is a command")
-        };
+        let Action::Run(task) = &last.action else { panic!("a test is a command") };
         assert!(task.to_string().contains("ROLLCALL_BIN="), "{task}");
         assert!(task.to_string().contains("/debug/rollcall"), "{task}");
     }

@@ -59,10 +59,7 @@ pub(crate) fn chromium(workspace: &Workspace) -> Result {
         .into());
     };
     Task::words(&format!("{prefix} apt-get update")).run(root)?;
-    Task::words(&format!(
-        "{prefix} env DEBIAN_FRONTEND=noninteractive {install}"
-    ))
-    .run(root)?;
+    Task::words(&format!("{prefix} env DEBIAN_FRONTEND=noninteractive {install}")).run(root)?;
     if has_chromium() {
         Ok(())
     } else {
@@ -76,15 +73,11 @@ fn has_chromium() -> bool {
 
 /// What to put before a command for it to run as root; none where that needs a password.
 fn root_prefix(dir: &Path) -> Option<&'static str> {
-    let is_root = Task::words("id -u")
-        .output(dir)
-        .is_ok_and(|id| id.trim() == "0");
+    let is_root = Task::words("id -u").output(dir).is_ok_and(|id| id.trim() == "0");
     if is_root {
         return Some("env");
     }
-    Task::words("sudo -n true")
-        .succeeds(dir)
-        .then_some("sudo -n")
+    Task::words("sudo -n true").succeeds(dir).then_some("sudo -n")
 }
 
 /// Makes cargo-deny be there, of the version we want.
@@ -117,13 +110,9 @@ pub(crate) fn check_dependencies(workspace: &Workspace) -> Result {
 /// The cargo-deny of the right version: our own, else the one on the `PATH`.
 fn find_cargo_deny(workspace: &Workspace) -> Option<PathBuf> {
     let own = workspace.root.join("target/tools/bin/cargo-deny");
-    [own, PathBuf::from("cargo-deny")]
-        .into_iter()
-        .find(|program| {
-            let task = Task::new(program.display().to_string()).arg("--version");
-            task.succeeds(&workspace.root)
-                && task
-                    .output(&workspace.root)
-                    .is_ok_and(|version| version.contains(CARGO_DENY))
-        })
+    [own, PathBuf::from("cargo-deny")].into_iter().find(|program| {
+        let task = Task::new(program.display().to_string()).arg("--version");
+        task.succeeds(&workspace.root)
+            && task.output(&workspace.root).is_ok_and(|version| version.contains(CARGO_DENY))
+    })
 }

@@ -29,10 +29,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
     let files = build(workspace)?;
     write_folder(&workspace.client(), &files)?;
     weigh(&files)?;
-    eprintln!(
-        "wrote the browser client to {}",
-        workspace.client().display()
-    );
+    eprintln!("wrote the browser client to {}", workspace.client().display());
     Ok(())
 }
 
@@ -59,14 +56,10 @@ fn compile(workspace: &Workspace) -> Result<PathBuf> {
     let flags = path_flags();
     if !flags.is_empty() {
         let list = serde_json::to_string(&flags)?; // a TOML array as well
-        task = task
-            .arg("--config")
-            .arg(format!("target.wasm32-unknown-unknown.rustflags={list}"));
+        task = task.arg("--config").arg(format!("target.wasm32-unknown-unknown.rustflags={list}"));
     }
     task.run(&workspace.root)?;
-    Ok(workspace
-        .target
-        .join("wasm32-unknown-unknown/wasm/rollcall_client_wasm.wasm"))
+    Ok(workspace.target.join("wasm32-unknown-unknown/wasm/rollcall_client_wasm.wasm"))
 }
 
 /// Compiler flags that keep this machine's folders out of panic messages: smaller, and the same
@@ -146,10 +139,7 @@ pub(crate) fn write_folder(folder: &Path, files: &Files) -> Result {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let wanted = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| files.contains_key(name));
+        let wanted = entry.file_name().to_str().is_some_and(|name| files.contains_key(name));
         if entry.file_type()?.is_dir() {
             fs::remove_dir_all(entry.path())?;
         } else if !wanted {
@@ -170,23 +160,14 @@ fn weigh(files: &Files) -> Result {
     let mut sum = (0, 0);
     eprintln!("{:<24}{:>10}{:>10}", "browser client, bytes", "raw", "gzip");
     for name in LOADED {
-        let content = files
-            .get(name)
-            .ok_or_else(|| format!("{name} was not built"))?;
+        let content = files.get(name).ok_or_else(|| format!("{name} was not built"))?;
         let packed = gzip_size(content)?;
         eprintln!("  {name:<22}{:>10}{packed:>10}", content.len());
         sum = (sum.0 + content.len(), sum.1 + packed);
     }
-    eprintln!(
-        "  {:<22}{:>10}{:>10}  (limit {GZIP_LIMIT})",
-        "together", sum.0, sum.1
-    );
+    eprintln!("  {:<22}{:>10}{:>10}  (limit {GZIP_LIMIT})", "together", sum.0, sum.1);
     if sum.1 > GZIP_LIMIT {
-        return Err(format!(
-            "the browser client is {} bytes too large",
-            sum.1 - GZIP_LIMIT
-        )
-        .into());
+        return Err(format!("the browser client is {} bytes too large", sum.1 - GZIP_LIMIT).into());
     }
     Ok(())
 }
@@ -219,9 +200,7 @@ mod tests {
         let files = Files::from([("a.js", b"one".to_vec()), ("b.js", b"two".to_vec())]);
         write_folder(&folder, &files).expect("temporary folder is writable");
         let time = |name: &str| {
-            fs::metadata(folder.join(name))
-                .and_then(|data| data.modified())
-                .expect("was written")
+            fs::metadata(folder.join(name)).and_then(|data| data.modified()).expect("was written")
         };
         let before = time("a.js");
         write_folder(&folder, &files).expect("temporary folder is writable");
@@ -248,9 +227,6 @@ mod tests {
         files.insert("rollcall_bg.wasm", noise);
         assert!(weigh(&files).is_err());
         files.remove("rollcall_bg.wasm");
-        assert!(
-            weigh(&files).is_err(),
-            "a missing file must not count as light"
-        );
+        assert!(weigh(&files).is_err(), "a missing file must not count as light");
     }
 }

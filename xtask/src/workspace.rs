@@ -27,15 +27,8 @@ impl Workspace {
         let json =
             Task::words("cargo metadata --locked --no-deps --format-version 1").output(&root)?;
         let metadata: Value = serde_json::from_str(&json)?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .ok_or("no target_directory")?
-            .into();
-        Ok(Self {
-            root,
-            target,
-            tests: integration_tests(&metadata),
-        })
+        let target = metadata["target_directory"].as_str().ok_or("no target_directory")?.into();
+        Ok(Self { root, target, tests: integration_tests(&metadata) })
     }
 
     /// The folder of the browser client; the server's build script looks there, so it is the same
