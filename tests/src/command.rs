@@ -45,14 +45,8 @@ pub async fn run_with(
     directory: &Path,
 ) -> Finished {
     let mut command = Command::from(bare_command(directory));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .kill_on_drop(true);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(arguments).envs(environment.iter().copied()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("the rollcall binary starts");
     let Ok(output) = timeout(PATIENCE, child.wait_with_output()).await else {
         panic!("rollcall {arguments:?} did not end");
@@ -75,22 +69,12 @@ impl Running {
     pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = new_directory();
         let mut command = Command::from(bare_command(directory.path()));
-        command
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .kill_on_drop(true);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).envs(environment.iter().copied()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the rollcall binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let lines = BufReader::new(stdout).lines();
-        Self {
-            child,
-            lines,
-            _directory: directory,
-        }
+        Self { child, lines, _directory: directory }
     }
 
     /// Its process id.
@@ -101,10 +85,7 @@ impl Running {
     /// Waits for its next line on standard output.
     pub async fn line(&mut self) -> String {
         let Ok(line) = timeout(PATIENCE, self.lines.next_line()).await else {
-            panic!(
-                "no line came; standard error: {}",
-                self.errors_so_far().await
-            );
+            panic!("no line came; standard error: {}", self.errors_so_far().await);
         };
         match line.expect("it prints UTF-8") {
             Some(line) => line,
@@ -129,11 +110,7 @@ impl Running {
             panic!("it did not end; standard error: {stderr}");
         };
         let code = status.expect("it can be waited for").code();
-        Finished {
-            code,
-            stdout,
-            stderr,
-        }
+        Finished { code, stdout, stderr }
     }
 
     /// Reads standard error until it ends or pauses.

@@ -42,19 +42,13 @@ impl Response {
             .unwrap_or_else(|| panic!("no response: {:?}", String::from_utf8_lossy(bytes)));
         let head = std::str::from_utf8(&bytes[..end]).expect("a head is ASCII");
         let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1))
-            .expect("a status line");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
         let headers: Vec<_> = lines
             .map(|line| line.split_once(':').expect("a header line has a colon"))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut response = Self {
-            status: status.parse().expect("a status is a number"),
-            headers,
-            body: vec![],
-        };
+        let mut response =
+            Self { status: status.parse().expect("a status is a number"), headers, body: vec![] };
         response.body = match response.header("transfer-encoding") {
             Some("chunked") => unchunk(&bytes[end + 4..]),
             _ => bytes[end + 4..].to_vec(),
@@ -87,9 +81,7 @@ pub async fn upgrade(server: &Server, headers: &str) -> Response {
 
 /// Sends bytes and returns all that comes back until the server closes.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .expect("the server accepts");
+    let mut stream = TcpStream::connect(address).await.expect("the server accepts");
     // A server that has heard enough may close before it has read all.
     let _ = stream.write_all(bytes).await;
     let mut response = Vec::new();
@@ -100,10 +92,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
-        let line = bytes
-            .windows(2)
-            .position(|two| two == b"\r\n")
-            .expect("a chunk has a size");
+        let line = bytes.windows(2).position(|two| two == b"\r\n").expect("a chunk has a size");
         let size = std::str::from_utf8(&bytes[..line]).expect("a size is ASCII");
         let size = usize::from_str_radix(size, 16).expect("a size is hexadecimal");
         if size == 0 {

@@ -35,16 +35,9 @@ impl Directory {
         for user in users.as_array().expect("users is an array") {
             let username = text(user, "username");
             let addresses = user["addresses"].as_array().expect("addresses is an array");
-            assert!(
-                !addresses.is_empty(),
-                "{username} is listed without an address"
-            );
+            assert!(!addresses.is_empty(), "{username} is listed without an address");
             for address in addresses {
-                self.appear(
-                    username,
-                    text(address, "device"),
-                    Address::from_json(address),
-                );
+                self.appear(username, text(address, "device"), Address::from_json(address));
             }
         }
     }
@@ -58,10 +51,7 @@ impl Directory {
 
     /// Sets a device whether or not it is there, as `ConnectUser` does.
     pub fn set(&mut self, username: &str, device: &str, address: Address) {
-        self.users
-            .entry(username.to_owned())
-            .or_default()
-            .insert(device.to_owned(), address);
+        self.users.entry(username.to_owned()).or_default().insert(device.to_owned(), address);
     }
 
     /// Removes a device and says what it was; none if it was not there.
@@ -78,9 +68,7 @@ impl Directory {
     pub fn apply(&mut self, push: &Value) {
         let payload = &push["payload"];
         let (username, device) = (text(payload, "username"), text(payload, "device"));
-        let revision = payload["revision"]
-            .as_u64()
-            .expect("a change has a revision");
+        let revision = payload["revision"].as_u64().expect("a change has a revision");
         match push["type"].as_str() {
             Some("UserConnected") => {
                 assert_eq!(payload["online"], true, "{push}");
@@ -120,15 +108,8 @@ impl Directory {
 
     /// The part of it whose names begin with `prefix`.
     pub fn with_prefix(&self, prefix: &str) -> Self {
-        let matching = self
-            .users
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix));
-        Self {
-            users: matching
-                .map(|(name, devices)| (name.clone(), devices.clone()))
-                .collect(),
-        }
+        let matching = self.users.iter().filter(|(name, _)| name.starts_with(prefix));
+        Self { users: matching.map(|(name, devices)| (name.clone(), devices.clone())).collect() }
     }
 
     /// The largest revision in it; 0 if it is empty.
@@ -141,22 +122,16 @@ impl Directory {
 impl Address {
     /// Reads `ip`, `port`, `meta` and `revision` of an object.
     pub fn from_json(object: &Value) -> Self {
-        let port = object["port"]
-            .as_u64()
-            .and_then(|port| u16::try_from(port).ok());
+        let port = object["port"].as_u64().and_then(|port| u16::try_from(port).ok());
         Self {
             ip: text(object, "ip").to_owned(),
             port: port.unwrap_or_else(|| panic!("no port in {object}")),
             meta: object.get("meta").cloned(),
-            revision: object["revision"]
-                .as_u64()
-                .expect("an address has a revision"),
+            revision: object["revision"].as_u64().expect("an address has a revision"),
         }
     }
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {field} in {object}"))
+    object[field].as_str().unwrap_or_else(|| panic!("no {field} in {object}"))
 }

@@ -37,14 +37,9 @@ pub const FINAL: u8 = 0x80;
 impl RawLink {
     /// Connects and says nothing.
     pub async fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address())
-            .await
-            .expect("the server accepts");
+        let stream = TcpStream::connect(server.address()).await.expect("the server accepts");
         stream.set_nodelay(true).expect("TCP knows it");
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Connects and upgrades to WebSocket.
@@ -82,11 +77,7 @@ impl RawLink {
                 return String::from_utf8(head).expect("a head is ASCII");
             }
             let more = self.fill().await;
-            assert!(
-                more,
-                "closed within the head {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
+            assert!(more, "closed within the head {:?}", String::from_utf8_lossy(&self.buffer));
         }
     }
 
@@ -158,12 +149,7 @@ pub fn upgrade_request(headers: &str) -> String {
 pub fn encode_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame_header(first, 0x80, payload.len() as u64);
     bytes.extend(MASK);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     bytes
 }
 
@@ -189,23 +175,13 @@ fn decode_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     assert_eq!(first & 0x70, 0, "the server set a reserved bit");
     assert_eq!(second & 0x80, 0, "the server masked a frame");
     let (length, header) = match second {
-        126 => (
-            u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
-            4,
-        ),
+        126 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
         127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
         short => (u64::from(short), 2),
     };
     let end = header + usize::try_from(length).expect("a frame fits into memory");
     let payload = bytes.get(header..end)?.to_vec();
-    Some((
-        Frame {
-            is_final: first & FINAL != 0,
-            opcode: first & 0x0F,
-            payload,
-        },
-        end,
-    ))
+    Some((Frame { is_final: first & FINAL != 0, opcode: first & 0x0F, payload }, end))
 }
 
 const MASK: [u8; 4] = [0x5A, 0xC3, 0x0F, 0x99];

@@ -53,13 +53,7 @@ impl Server {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let log = Log::default();
         let (child, port) = spawn(&directory, &flags, 0, &log);
-        Self {
-            child,
-            port,
-            flags,
-            directory,
-            log,
-        }
+        Self { child, port, flags, directory, log }
     }
 
     /// Kills the server and starts it again on the same port with the same flags.
@@ -105,11 +99,7 @@ impl Server {
     pub async fn exited(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .expect("the child is ours to wait for")
-            {
+            if let Some(status) = self.child.try_wait().expect("the child is ours to wait for") {
                 return status;
             }
             assert!(Instant::now() < deadline, "the server did not end in time");
@@ -119,24 +109,15 @@ impl Server {
 
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("the child is ours to wait for")
-            .is_none()
+        self.child.try_wait().expect("the child is ours to wait for").is_none()
     }
 
     /// Its resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the process runs");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("Linux says it");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .expect("a number in kB")
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number in kB")
     }
 
     /// The last lines it wrote to standard error.
@@ -149,11 +130,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill9();
         if thread::panicking() {
-            eprintln!(
-                "--- log of the server on port {} ---\n{}---",
-                self.port,
-                self.log.text()
-            );
+            eprintln!("--- log of the server on port {} ---\n{}---", self.port, self.log.text());
         }
     }
 }
@@ -192,22 +169,15 @@ pub fn bare_command(directory: &Path) -> Command {
 
 /// Sends a signal to a process that the test started.
 pub fn send_signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id is positive");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id is positive");
     // It may have ended in between, which is what a signal is for.
     let _ = kill_process(pid, signal);
 }
 
 /// Whether a process with this id exists and is more than a corpse.
 pub fn process_is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('Z'))
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
 /// A folder that vanishes with the test.
@@ -240,10 +210,7 @@ fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &Log) -> (Child,
     let Some((pid, port)) = found else {
         let _ = child.kill();
         let _ = child.wait();
-        panic!(
-            "the server said {ready:?} instead of where it listens\n{}",
-            log.text()
-        );
+        panic!("the server said {ready:?} instead of where it listens\n{}", log.text());
     };
     assert_eq!(pid, child.id(), "the line names the server's own process");
     (child, port)

@@ -56,27 +56,16 @@ impl Client {
     async fn dial(address: SocketAddr, receive_bytes: Option<u32>) -> Self {
         let tcp = TcpSocket::new_v4().expect("the system has sockets");
         if let Some(bytes) = receive_bytes {
-            tcp.set_recv_buffer_size(bytes)
-                .expect("a small buffer is allowed");
+            tcp.set_recv_buffer_size(bytes).expect("a small buffer is allowed");
         }
         let stream = tcp.connect(address).await.expect("the server accepts");
         stream.set_nodelay(true).expect("TCP knows it");
-        let request = format!("ws://{address}/ws")
-            .into_client_request()
-            .expect("a valid URL");
+        let request = format!("ws://{address}/ws").into_client_request().expect("a valid URL");
         // Small reads, so that a link that does not read keeps nothing here either.
         let config = WebSocketConfig::default().read_buffer_size(4096);
         let handshake = client_async_with_config(request, stream, Some(config));
-        let (socket, _) = within("the upgrade", handshake)
-            .await
-            .expect("the server upgrades");
-        Self {
-            socket,
-            id: None,
-            last_id: 0,
-            inbox: VecDeque::new(),
-            closed: None,
-        }
+        let (socket, _) = within("the upgrade", handshake).await.expect("the server upgrades");
+        Self { socket, id: None, last_id: 0, inbox: VecDeque::new(), closed: None }
     }
 
     /// Its client id, if it has one of its own.
@@ -106,16 +95,12 @@ impl Client {
 
     /// Sends one frame of any kind.
     pub async fn send_message(&mut self, message: Message) {
-        within("sending", self.socket.send(message))
-            .await
-            .expect("the link takes it");
+        within("sending", self.socket.send(message)).await.expect("the link takes it");
     }
 
     /// Sends a frame to a server that may have closed the link meanwhile.
     pub async fn try_send_text(&mut self, text: impl Into<String>) -> bool {
-        within("sending", self.socket.send(Message::text(text.into())))
-            .await
-            .is_ok()
+        within("sending", self.socket.send(Message::text(text.into()))).await.is_ok()
     }
 
     /// Sends a request with the next number and returns that.
@@ -181,32 +166,22 @@ impl Client {
 
     /// Ends the registration of a user's default device.
     pub async fn unregister(&mut self, username: &str) -> u64 {
-        revision(
-            &self
-                .call("DisconnectUser", json!({ "username": username }))
-                .await,
-        )
+        revision(&self.call("DisconnectUser", json!({ "username": username })).await)
     }
 
     /// Looks names up.
     pub async fn lookup(&mut self, usernames: &[&str]) -> Value {
-        self.call("GetUserAddress", json!({ "usernames": usernames }))
-            .await
+        self.call("GetUserAddress", json!({ "usernames": usernames })).await
     }
 
     /// Whether the user is online with any device.
     pub async fn is_online(&mut self, username: &str) -> bool {
-        self.lookup(&[username]).await["unknown"]
-            .as_array()
-            .is_some_and(Vec::is_empty)
+        self.lookup(&[username]).await["unknown"].as_array().is_some_and(Vec::is_empty)
     }
 
     /// Waits for the reply to a request.
     pub async fn reply(&mut self, id: u64) -> Value {
-        self.find(&format!("the reply to request {id}"), |message| {
-            message["id"] == id
-        })
-        .await
+        self.find(&format!("the reply to request {id}"), |message| message["id"] == id).await
     }
 
     /// Waits for the next push, whatever its subscription.
@@ -244,9 +219,7 @@ impl Client {
         actor: &mut Self,
     ) -> Vec<Value> {
         let payload = json!({ "username": "marker", "ip": "observed", "port": 1 });
-        let retired = actor
-            .request("DisconnectUser", json!({ "username": "marker" }))
-            .await;
+        let retired = actor.request("DisconnectUser", json!({ "username": "marker" })).await;
         assert!(["Disconnected", "Error"].contains(&retired["type"].as_str().unwrap_or("")));
         let marker = revision(&actor.call("ConnectUser", payload).await);
         let mut before = Vec::new();
@@ -284,12 +257,7 @@ impl Client {
     /// Waits until the server closes the link with this code.
     pub async fn expect_close(&mut self, code: u16) {
         let found = self.close_code().await;
-        assert_eq!(
-            found,
-            Some(code),
-            "unread before the close: {:?}",
-            self.inbox
-        );
+        assert_eq!(found, Some(code), "unread before the close: {:?}", self.inbox);
     }
 
     /// Reads, and so answers the server's pings, until the server ends the link.
@@ -318,18 +286,11 @@ impl Client {
         loop {
             while seen < self.inbox.len() {
                 if wanted(&self.inbox[seen]) {
-                    return self
-                        .inbox
-                        .remove(seen)
-                        .expect("the index was just looked at");
+                    return self.inbox.remove(seen).expect("the index was just looked at");
                 }
                 seen += 1;
             }
-            assert!(
-                self.closed.is_none(),
-                "closed ({:?}) before {what}",
-                self.closed.flatten()
-            );
+            assert!(self.closed.is_none(), "closed ({:?}) before {what}", self.closed.flatten());
             if let Some(message) = self.receive(what).await {
                 self.inbox.push_back(message);
             }
@@ -352,11 +313,7 @@ impl Client {
     fn digest(&mut self, message: Message) -> Option<Value> {
         match message {
             Message::Text(text) => {
-                assert!(
-                    text.len() <= MESSAGE_BYTES_MAX,
-                    "a message of {} bytes",
-                    text.len()
-                );
+                assert!(text.len() <= MESSAGE_BYTES_MAX, "a message of {} bytes", text.len());
                 let message = serde_json::from_str(&text).expect("the server sends JSON");
                 check_envelope(&message);
                 Some(message)
@@ -380,19 +337,13 @@ pub fn failed(code: &str, reply: &Value) -> Value {
 
 /// The payload of a reply that must be the good one for this request.
 pub fn succeeded(request: &str, reply: &Value) -> Value {
-    assert_eq!(
-        reply["type"],
-        reply_type(request),
-        "{request} was answered {reply}"
-    );
+    assert_eq!(reply["type"], reply_type(request), "{request} was answered {reply}");
     reply["payload"].clone()
 }
 
 /// The revision that a payload states.
 pub fn revision(payload: &Value) -> u64 {
-    payload["revision"]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no revision in {payload}"))
+    payload["revision"].as_u64().unwrap_or_else(|| panic!("no revision in {payload}"))
 }
 
 /// Awaits something that is due, and gives up after [`PATIENCE`].
@@ -429,31 +380,18 @@ fn check_envelope(message: &Value) {
     assert!(message["type"].is_string(), "{message}");
     assert_eq!(message["origin"], "server/1", "{message}");
     assert!(message.get("id").is_none_or(Value::is_u64), "{message}");
-    assert!(
-        message.get("payload").is_none_or(Value::is_object),
-        "{message}"
-    );
+    assert!(message.get("payload").is_none_or(Value::is_object), "{message}");
     if message["type"] != "Error" {
         return;
     }
     let error = &message["payload"];
     let code = error["code"].as_str().expect("an error has a code");
     assert!(ERROR_CODES.contains(&code), "{message}");
-    assert!(
-        error["message"]
-            .as_str()
-            .is_some_and(|text| !text.is_empty()),
-        "{message}"
-    );
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{message}");
     let retry = ["no_quorum", "overloaded", "rate_limited", "outcome_unknown"].contains(&code);
     assert_eq!(error["retry"], retry, "{message}");
     if code == "invalid_argument" {
-        assert!(
-            error["field"]
-                .as_str()
-                .is_some_and(|field| !field.is_empty()),
-            "{message}"
-        );
+        assert!(error["field"].as_str().is_some_and(|field| !field.is_empty()), "{message}");
     }
 }
 
@@ -473,10 +411,7 @@ fn reply_type(request: &str) -> &'static str {
 }
 
 fn excerpt(messages: &VecDeque<Value>) -> String {
-    let mut text: String = messages
-        .iter()
-        .map(|message| format!("\n  {message}"))
-        .collect();
+    let mut text: String = messages.iter().map(|message| format!("\n  {message}")).collect();
     if text.len() > 4000 {
         let end = text.floor_char_boundary(4000);
         text.truncate(end);
