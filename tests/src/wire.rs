@@ -46,14 +46,15 @@ impl Client {
         Self::dial(server.address(), None).await
     }
 
-    /// A link whose kernel takes in as little as possible before the server feels it.
+    /// A link whose kernel takes in little before the server feels it.
     pub async fn with_small_buffer(server: &Server) -> Self {
-        let mut client = Self::dial(server.address(), Some(4096)).await;
+        let mut client = Self::dial(server.address(), Some(65_536)).await;
         client.id = Some(random_client_id());
         client
     }
 
-    async fn dial(address: SocketAddr, receive_bytes: Option<u32>) -> Self {
+    /// A link without an `origin` to any address, perhaps with a small receive buffer.
+    pub async fn dial(address: SocketAddr, receive_bytes: Option<u32>) -> Self {
         let tcp = TcpSocket::new_v4().expect("the system has sockets");
         if let Some(bytes) = receive_bytes {
             tcp.set_recv_buffer_size(bytes).expect("a small buffer is allowed");

@@ -1,0 +1,79 @@
+//! `serve` and `dev`: the lines they print, how they end, and that each server is its own process.
+
+use rollcall_tests::{
+    command::{Running, run},
+    server::{Server, parse_ready_line, process_is_alive, send_signal},
+    wire::{Client, eventually},
+};
+use rustix::process::Signal;
+use serde_json::json;
+
+async fn dev() -> (Running, u32, u16) {
+    let arguments = ["dev", "--size", "1", "--base-port", "0", "--in-memory"];
+    let mut dev = Running::start(&arguments);
+    let line = dev.line().await;
+    let (pid, port) = parse_ready_line(&line).unwrap_or_else(|| panic!("it said {line}"));
+    assert_eq!(dev.line().await, "ready");
+    (dev, pid, port)
+}
+
+async fn wait_until_gone(pid: u32) {
+    eventually("the server of dev ends", async || match process_is_alive(pid) {
+        true => Err(format!("process {pid} runs")),
+        false => Ok(()),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dev_runs_its_server_as_a_child_and_ctrl_c_ends_both() {
+    let (dev, pid, port) = dev().await;
+    assert_ne!(dev.pid(), pid);
+    let mut client = Client::dial(([127, 0, 0, 1], port).into(), None).await;
+    assert_eq!(client.call("Hello", json!({})).await["node"], 1);
+    dev.interrupt();
+    client.expect_close(1001).await;
+    let finished = dev.finished().await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    wait_until_gone(pid).await;
+}
+
+#[tokio::test]
+async fn dev_ends_its_server_when_it_is_terminated_too() {
+    let (dev, pid, _) = dev().await;
+    send_signal(dev.pid(), Signal::TERM);
+    dev.finished().await;
+    wait_until_gone(pid).await;
+}
+
+#[tokio::test]
+async fn dev_passes_its_flags_on() {
+    let arguments =
+        ["dev", "--size", "1", "--base-port", "0", "--in-memory", "--session-grace-ms", "77"];
+    let mut dev = Running::start(&arguments);
+    let (_, port) = parse_ready_line(&dev.line().await).expect("a ready line");
+    let mut client = Client::dial(([127, 0, 0, 1], port).into(), None).await;
+    assert_eq!(client.call("Hello", json!({})).await["session_grace_ms"], 77);
+    dev.interrupt();
+    dev.finished().await;
+}
+
+#[tokio::test]
+async fn serve_ends_well_on_ctrl_c() {
+    let mut server =
+        Running::start(&["serve", "--id", "1", "--in-memory", "--listen", "127.0.0.1:0"]);
+    let (pid, _) = parse_ready_line(&server.line().await).expect("a ready line");
+    assert_eq!(pid, server.pid());
+    server.interrupt();
+    assert_eq!(server.finished().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_clearly() {
+    let server = Server::start();
+    let address = server.address().to_string();
+    let second = run(&["serve", "--id", "1", "--in-memory", "--listen", &address]).await;
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert!(second.stderr.contains(&address), "{}", second.stderr);
+    assert!(second.stdout.is_empty(), "{}", second.stdout);
+}
