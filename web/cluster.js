@@ -1,0 +1,136 @@
+// Owns the panel of servers: one small card for each member, and the figures of the server this page talks to.
+// A figure that the server does not tell is not shown.
+
+import { byId, count, el, icon, plural, setAttribute, setText } from "./dom.js";
+import { isUp } from "./live.js";
+import { duration } from "./time.js";
+
+export class Cluster {
+  #cards = new Map();
+  #leader;
+  #list = byId("members");
+  #facts = new Map();
+
+  show({ status, welcome }) {
+    const members = status?.members ?? welcome?.members;
+    if (!members) return;
+    const here = status?.node ?? welcome?.node;
+    const leader = status ? status.leader : welcome.leader;
+    setText(byId("cluster-count"), String(members.length));
+    const sorted = [...members].sort((a, b) => a.node - b.node);
+    if (this.#cards.size === 0) this.#list.replaceChildren();
+    for (const member of sorted) this.#card(member).show(member, { here, leader, status });
+    for (const [node, card] of this.#cards) if (!members.some((member) => member.node === node)) this.#drop(node, card);
+    if (leader !== this.#leader && this.#leader !== undefined && leader !== null) this.#cards.get(leader)?.crown();
+    if (leader !== null) this.#leader = leader;
+    if (status) this.#showFacts(status);
+  }
+
+  #card({ node }) {
+    let card = this.#cards.get(node);
+    if (!card) {
+      card = new Card(node);
+      this.#cards.set(node, card);
+      const next = [...this.#cards.keys()].filter((other) => other > node).sort((a, b) => a - b)[0];
+      this.#list.insertBefore(card.node, this.#cards.get(next)?.node ?? null);
+    }
+    return card;
+  }
+
+  #drop(node, card) {
+    card.node.remove();
+    this.#cards.delete(node);
+  }
+
+  #showFacts(status) {
+    byId("facts-title").hidden = false;
+    setText(byId("facts-title"), `Seen by server ${status.node}`);
+    const seen = new Set();
+    for (const [name, field, words] of FACTS) {
+      const value = status[field];
+      if (value === undefined || value === null) continue;
+      seen.add(name);
+      setText(this.#fact(name), words(value));
+    }
+    for (const [name, value] of this.#facts) value.parentElement.hidden = !seen.has(name);
+  }
+
+  #fact(name) {
+    let value = this.#facts.get(name);
+    if (!value) {
+      value = el("dd");
+      this.#facts.set(name, value);
+      byId("facts").append(el("div", {}, el("dt", {}, name), value));
+    }
+    return value;
+  }
+}
+
+class Card {
+  #role = el("span", { class: "chip" });
+  #here = el("span", { class: "chip here", hidden: true }, "this page");
+  #url = el("p", { class: "url mono" });
+  #figures = el("p", { class: "figures" });
+
+  constructor(node) {
+    this.picture = icon("ok");
+    this.node = el("li", { class: "member", "data-node": String(node) },
+      el("div", { class: "title" }, this.picture, el("strong", {}, `Server ${node}`), this.#role, this.#here),
+      this.#url, this.#figures);
+  }
+
+  show(member, { here, leader, status }) {
+    const up = isUp(member);
+    const role = !up ? "missing" : member.node === leader ? "leader" : roleOf(member, here, status);
+    setAttribute(this.node, "data-role", role);
+    setAttribute(this.node, "data-up", String(up));
+    this.picture.firstChild.setAttribute("href", up ? "#i-ok" : "#i-bad");
+    setText(this.#role, role);
+    this.#here.hidden = member.node !== here;
+    setText(this.#url, hostOf(member.url));
+    setText(this.#figures, figures(member, here, status).join(" · "));
+  }
+
+  /** The leadership came here: one quiet sign. */
+  crown() {
+    this.node.animate?.({ backgroundColor: ["var(--accent-soft)", "var(--surface)"] }, { duration: 180 });
+  }
+}
+
+function roleOf(member, here, status) {
+  if (member.role) return member.role;
+  if (member.node === here && status?.role) return status.role;
+  // While nobody leads, the others' roles are not known from here.
+  return status?.leader === null ? (member.state ?? "up") : "follower";
+}
+
+function figures(member, here, status) {
+  // What a missing server last said of its links tells nothing about now.
+  if (!isUp(member)) return ["this server does not reach it"];
+  const epoch = member.epoch ?? (member.node === here ? status?.epoch : undefined);
+  const links = member.links ?? (member.node === here ? status?.connections : undefined);
+  const parts = [];
+  if (epoch !== undefined) parts.push(`epoch ${count(epoch)}`);
+  if (member.lag !== undefined) parts.push(member.lag === 0 ? "in step" : `${plural(member.lag, "entry", "entries")} behind`);
+  if (links !== undefined) parts.push(plural(links, "link"));
+  return parts.map((part) => part.replaceAll(" ", "\u00a0"));
+}
+
+function hostOf(url) {
+  try {
+    return new URL(url).host;
+  } catch {
+    return url ?? "";
+  }
+}
+
+const FACTS = [
+  ["Revision", "revision", count],
+  ["Epoch", "epoch", count],
+  ["Connections", "connections", count],
+  ["Sessions", "sessions", count],
+  ["Registrations", "registrations", count],
+  ["Subscriptions", "subscriptions", count],
+  ["Up for", "uptime_ms", duration],
+  ["Version", "version", String],
+];
