@@ -2,6 +2,7 @@
 //!
 //! Owns the order of the checks and the fault each reports; the types are [`crate::message`]'s.
 
+pub mod reply;
 #[cfg(feature = "server")]
 pub mod request;
 
@@ -20,11 +21,6 @@ pub fn encode<P: Serialize>(
     id: Option<RequestId>,
     payload: &P,
 ) -> String {
-    serde_json::to_string(&Envelope {
-        r#type,
-        origin,
-        id,
-        payload,
-    })
-    .expect("message types have string keys and no failing serializers")
+    serde_json::to_string(&Envelope { r#type, origin, id, payload })
+        .expect("message types have string keys and no failing serializers")
 }

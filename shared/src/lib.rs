@@ -12,4 +12,5 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod meta;
+pub mod session;
 pub mod time;

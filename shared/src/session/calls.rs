@@ -1,0 +1,103 @@
+//! What the application waits for: every call from its start to its one answer.
+//!
+//! Owns the deadlines and the order in which calls leave; what is under way on a link is
+//! [`super::flights`]'.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{CallId, WatchId};
+use crate::id::RequestId;
+use crate::message::Request;
+use crate::time::Instant;
+
+/// The calls without an answer. All have the same timeout, so that the oldest ends first.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    calls: BTreeMap<CallId, Call>,
+    /// Calls whose turn to be sent has come, writes and other requests.
+    writes: BTreeSet<CallId>,
+    reads: BTreeSet<CallId>,
+    last: u64,
+}
+
+/// A call without an answer.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+}
+
+/// How far a call has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It waits to be sent.
+    Queued(Request),
+    /// It was sent under this id.
+    Sent(RequestId),
+    /// It waits for the first answer to a subscription.
+    Subscribing(WatchId),
+}
+
+impl Calls {
+    pub(super) fn next_id(&mut self) -> CallId {
+        self.last += 1;
+        CallId(self.last)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.calls.len() >= MOST_CALLS
+    }
+
+    pub(super) fn insert(&mut self, id: CallId, deadline: Instant, stage: Stage) {
+        self.calls.insert(id, Call { deadline, stage });
+    }
+
+    /// The turn of a queued call has come.
+    pub(super) fn make_ready(&mut self, id: CallId) {
+        if let Some(Call { stage: Stage::Queued(request), .. }) = self.calls.get(&id) {
+            let queue = if request.kind().is_write() { &mut self.writes } else { &mut self.reads };
+            queue.insert(id);
+        }
+    }
+
+    /// The oldest call that may be sent, with what it asks.
+    pub(super) fn next_ready(&mut self, writes_allowed: bool) -> Option<(CallId, Request)> {
+        let write = self.writes.first().filter(|_| writes_allowed).copied();
+        let read = self.reads.first().copied();
+        let id = match (write, read) {
+            (Some(write), Some(read)) => write.min(read),
+            (write, read) => write.or(read)?,
+        };
+        self.writes.remove(&id);
+        self.reads.remove(&id);
+        let Some(Call { stage: Stage::Queued(request), .. }) = self.calls.get(&id) else {
+            unreachable!("only queued calls are ready: `remove` takes them out of both queues");
+        };
+        Some((id, request.clone()))
+    }
+
+    pub(super) fn set_sent(&mut self, id: CallId, request: RequestId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.stage = Stage::Sent(request);
+        }
+    }
+
+    pub(super) fn stage(&self, id: CallId) -> Option<&Stage> {
+        self.calls.get(&id).map(|call| &call.stage)
+    }
+
+    pub(super) fn remove(&mut self, id: CallId) -> Option<Call> {
+        self.writes.remove(&id);
+        self.reads.remove(&id);
+        self.calls.remove(&id)
+    }
+
+    /// The call that ends first, and when.
+    pub(super) fn first(&self) -> Option<(CallId, Instant)> {
+        let (id, call) = self.calls.first_key_value()?;
+        Some((*id, call.deadline))
+    }
+}
+
+/// The most calls that may wait for an answer at once.
+pub(super) const MOST_CALLS: usize = 1024;
