@@ -6,6 +6,7 @@ mod dev;
 mod npm;
 mod process;
 mod smoke;
+mod suite;
 mod test;
 mod tools;
 mod web;

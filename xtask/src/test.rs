@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Result, Task};
 use crate::workspace::Workspace;
-use crate::{npm, smoke, tools, web};
+use crate::{npm, smoke, suite, tools, web};
 
 /// Runs the steps whose name contains `filter`, and those they need.
 pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
@@ -27,9 +27,13 @@ pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
         let result = step.action.run(workspace);
         let time = start.elapsed();
         match result {
-            Ok(()) => report.add(&step.name, "ok", Some(time)),
+            Ok(()) => {
+                eprintln!("== {}: ok in {:.1} s", step.name, time.as_secs_f64());
+                report.add(&step.name, "ok", Some(time));
+            }
             Err(error) => {
                 eprintln!("\n== {} failed: {error}", step.name);
+                eprintln!("   once more: cargo xtask test '{}'", step.name);
                 report.add(&step.name, "FAILED", Some(time));
             }
         }
@@ -50,6 +54,8 @@ struct Step {
 enum Action {
     Run(Task),
     Call(fn(&Workspace) -> Result),
+    /// The integration test of that name.
+    Test(String),
 }
 
 impl Action {
@@ -57,89 +63,72 @@ impl Action {
         match self {
             Self::Run(task) => task.run(&workspace.root),
             Self::Call(function) => function(workspace),
+            Self::Test(name) => suite::run(workspace, name),
         }
     }
 }
 
 /// All steps in their order.
-///
-/// Builds and tests name all packages but xtask at once, so that cargo settles on one set of
-/// features and compiles each dependency once; xtask keeps the set `cargo xtask` built it with.
 fn plan(workspace: &Workspace) -> Vec<Step> {
-    let task = |name: &str, needs: &[&'static str], line: &str| Step {
-        name: name.to_owned(),
-        needs: needs.to_vec(),
-        action: Action::Run(Task::words(line)),
-    };
-    let call = |name: &str, needs: &[&'static str], function| Step {
-        name: name.to_owned(),
-        needs: needs.to_vec(),
-        action: Action::Call(function),
-    };
+    let binary = workspace.binary("debug").display().to_string();
+    let everything = suite::EVERYTHING;
+    let units = "cargo test --locked --workspace --exclude xtask --lib --bins --examples";
+    let examples = "cargo test --locked --workspace --exclude xtask --doc";
     let mut steps = vec![
         call("wasm target", &[], tools::wasm_target),
         call("chromium", &[], tools::chromium),
-        task("fmt", &[], "cargo fmt --all --check"),
-        task("clippy", &[], "cargo clippy --locked --workspace --all-targets -- -D warnings"),
+        task("fmt", &[], Task::words("cargo fmt --all --check")),
+        task(
+            "clippy",
+            &[],
+            Task::words("cargo clippy --locked --workspace --all-targets -- -D warnings"),
+        ),
         task(
             "clippy wasm",
             &["wasm target"],
-            "cargo clippy --locked --target wasm32-unknown-unknown \
-             --package rollcall-shared --package rollcall-client-wasm -- -D warnings",
+            Task::words(
+                "cargo clippy --locked --target wasm32-unknown-unknown \
+                 --package rollcall-shared --package rollcall-client-wasm -- -D warnings",
+            ),
         ),
-        task("docs", &[], "cargo doc --locked --workspace --no-deps")
-            .with_env("RUSTDOCFLAGS", "-D warnings"),
+        task(
+            "docs",
+            &[],
+            Task::words("cargo doc --locked --workspace --no-deps")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ),
         call("cargo-deny", &[], tools::cargo_deny),
         call("licences", &["cargo-deny"], tools::check_dependencies),
-        task("xtask", &[], "cargo test --locked --package xtask"),
+        task("xtask", &[], Task::words("cargo test --locked --package xtask")),
         call("web", &["wasm target"], web::run),
         call("npm", &["wasm target"], npm::run),
-        task(
-            "build",
-            &["web"],
-            "cargo build --locked --workspace --exclude xtask --lib --bins --examples --tests",
-        ),
+        task("build", &["web"], Task::words(&format!("cargo build {everything}"))),
+        task("units", &["build"], Task::words(units).env("ROLLCALL_BIN", &binary)),
+        task("doc tests", &["build"], Task::words(examples).env("ROLLCALL_BIN", &binary)),
     ];
-    let units = "cargo test --locked --workspace --exclude xtask --lib --bins --examples";
-    let docs = "cargo test --locked --workspace --exclude xtask --doc";
-    steps.push(task("units", &["build"], units).with_binary(workspace));
-    steps.push(task("doc tests", &["build"], docs).with_binary(workspace));
     let (late, early): (Vec<_>, Vec<_>) = workspace.tests.iter().partition(|name| in_browser(name));
-    steps.extend(early.into_iter().map(|name| integration(workspace, name, &["build"])));
+    steps.extend(early.into_iter().map(|name| integration(name, &["build"])));
     steps.push(call("dev smoke", &["web"], smoke::run));
-    let needs = ["build", "chromium"];
-    steps.extend(late.into_iter().map(|name| integration(workspace, name, &needs)));
+    steps.extend(late.into_iter().map(|name| integration(name, &["build", "chromium"])));
     steps
+}
+
+fn task(name: &str, needs: &[&'static str], task: Task) -> Step {
+    Step { name: name.to_owned(), needs: needs.to_vec(), action: Action::Run(task) }
+}
+
+fn call(name: &str, needs: &[&'static str], function: fn(&Workspace) -> Result) -> Step {
+    Step { name: name.to_owned(), needs: needs.to_vec(), action: Action::Call(function) }
+}
+
+fn integration(name: &str, needs: &[&'static str]) -> Step {
+    let action = Action::Test(name.to_owned());
+    Step { name: format!("test {name}"), needs: needs.to_vec(), action }
 }
 
 /// Tests that drive a browser carry it in their name.
 fn in_browser(name: &str) -> bool {
     name.contains("browser") || name.contains("end_to_end")
-}
-
-fn integration(workspace: &Workspace, name: &str, needs: &[&'static str]) -> Step {
-    let line = "cargo test --locked --workspace --exclude xtask --test";
-    let step = Step {
-        name: format!("test {name}"),
-        needs: needs.to_vec(),
-        action: Action::Run(Task::words(line).arg(name)),
-    };
-    step.with_binary(workspace)
-}
-
-impl Step {
-    fn with_env(mut self, name: &'static str, value: &str) -> Self {
-        if let Action::Run(task) = self.action {
-            self.action = Action::Run(task.env(name, value));
-        }
-        self
-    }
-
-    /// Tells tests where the server's binary is.
-    fn with_binary(self, workspace: &Workspace) -> Self {
-        let binary = workspace.binary("debug");
-        self.with_env("ROLLCALL_BIN", &binary.display().to_string())
-    }
 }
 
 /// The steps whose name contains `filter` and what these need, in their order.
@@ -223,13 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn browser_tests_come_last_and_know_the_binary() {
+    fn browser_tests_come_last() {
         let steps = plan(&workspace());
         let last = steps.last().expect("there are steps");
         assert_eq!(last.name, "test browser");
-        let Action::Run(task) = &last.action else { panic!("a test is a command") };
-        assert!(task.to_string().contains("ROLLCALL_BIN="), "{task}");
-        assert!(task.to_string().contains("/debug/rollcall"), "{task}");
+        assert!(matches!(&last.action, Action::Test(name) if name == "browser"));
+    }
+
+    #[test]
+    fn unit_tests_know_the_binary() {
+        let steps = plan(&workspace());
+        let units = steps.iter().find(|step| step.name == "units").expect("is a step");
+        let Action::Run(task) = &units.action else { panic!("units are run by cargo") };
+        assert!(task.to_string().starts_with("ROLLCALL_BIN=target/debug/rollcall cargo"), "{task}");
     }
 
     #[test]
