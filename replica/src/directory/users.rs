@@ -123,7 +123,10 @@ impl Users {
         prefix: &'a str,
         after: Option<&Username>,
     ) -> impl Iterator<Item = (&'a Username, &'a Arc<User>)> {
-        let start = after.map_or(Bound::Included(prefix), |name| Bound::Excluded(name.as_str()));
+        let start = after
+            .map(Username::as_str)
+            .filter(|after| *after >= prefix)
+            .map_or(Bound::Included(prefix), Bound::Excluded);
         self.by_name
             .range::<_, str>((start, Bound::Unbounded))
             .take_while(move |(name, _)| name.as_str().starts_with(prefix))
