@@ -50,9 +50,16 @@ impl Results {
     pub(super) fn lookup(&self, request: RequestId) -> Lookup<'_> {
         match self.kept.get(&request) {
             Some(result) => Lookup::Known(result),
-            None if request <= self.dropped => Lookup::Dropped,
+            None if request <= self.dropped || self.would_drop(request) => Lookup::Dropped,
             None => Lookup::New,
         }
+    }
+
+    /// Whether the result of `request` would be dropped at once: the kept ones are as many as can
+    /// be, and all newer. Applied, it could not be told from a write never seen when it is retried.
+    fn would_drop(&self, request: RequestId) -> bool {
+        self.kept.len() >= limits::WINDOW
+            && self.kept.first_key_value().is_some_and(|(oldest, _)| request < *oldest)
     }
 
     pub(super) fn remember(&mut self, request: RequestId, result: Applied) {
