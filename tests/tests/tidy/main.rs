@@ -5,8 +5,6 @@
 
 mod project;
 
-use std::path::Path;
-
 use project::{File, dependencies, manifest, project_files, root};
 
 /// Lines a source file may have.
