@@ -162,8 +162,10 @@ impl Replica {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Linked { link, client, principal } => {
-                self.attachment.attach((client.clone(), principal.clone()), link);
-                self.links.insert(link, (client, principal));
+                let who = (client, principal);
+                let before = self.links.insert(link, who.clone());
+                assert!(before.is_none(), "a link says once whose it is");
+                self.attachment.attach(who, link);
             }
             Input::Open { link, request } => self.handle_open(link, request),
             Input::Write { link, request, write } => self.handle_write(link, request, write),
