@@ -12,8 +12,10 @@
 mod attachment;
 pub mod command;
 pub mod directory;
-mod history;
+pub mod history;
 mod replica;
+#[cfg(test)]
+mod transcript;
 
 pub use directory::{Change, Directory, Event, Registration, User, Users};
 pub use history::History;

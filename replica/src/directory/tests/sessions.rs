@@ -1,0 +1,269 @@
+//! Scenarios of sessions: lives and principals, retries, the window, the sequence.
+
+use super::check;
+
+#[test]
+fn a_session_opens_ends_and_opens_anew() {
+    check(
+        r#"
+        > expire a#1
+        not live
+        > a#1 1 sequence 1
+        not current
+        > open a
+        live #3, next id 1
+        > a 7 sequence 1
+        numbers 1 to 1
+        > open a
+        live #3, next id 8
+        > expire a#2
+        not live
+        > expire a#4
+        not live
+        > expire a#3
+        ended
+        > users
+        at @100: 0 users, 0 devices, 0 sessions
+        > a#3 8 sequence 1
+        not current
+        > open a
+        live #10, next id 8
+
+        # A command for the life before has no effect on this one.
+        > a#3 8 connect ann/phone 10.0.0.1:80
+        not current
+        > expire a#3
+        not live
+        > a 8 sequence 1
+        numbers 2 to 2
+        > open a
+        live #10, next id 9
+        > users
+        at @100: 0 users, 0 devices, 1 sessions
+        "#,
+    );
+}
+
+#[test]
+fn a_client_id_belongs_to_one_principal() {
+    check(
+        r#"
+        > open a as sam
+        live #1, next id 1
+        > open a as tom
+        forbidden
+        > open a
+        forbidden
+        > expire a#1
+        ended
+        > open a as tom
+        forbidden
+        > users
+        at @100: 0 users, 0 devices, 0 sessions
+        > open a as sam
+        live #6, next id 1
+        "#,
+    );
+}
+
+#[test]
+fn a_retry_gets_the_first_outcome() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > a 1 connect ann/phone 10.0.0.1:80
+        connected ann/phone @101
+          @101 ann/phone appears, 10.0.0.1:80
+        > a 2 sequence 3
+        numbers 1 to 3
+        > a 3 disconnect ann/phone
+        disconnected ann/phone @102
+          @102 ann/phone left, offline
+        > a 4 disconnect ann/phone
+        DisconnectUser: NotFound
+
+        # None of these is applied a second time.
+        > a 1 connect ann/phone 10.0.0.1:80
+        connected ann/phone @101
+        > a 2 sequence 3
+        numbers 1 to 3
+        > a 3 disconnect ann/phone
+        disconnected ann/phone @102
+        > a 4 disconnect ann/phone
+        DisconnectUser: NotFound
+
+        # Nor after the session has ended, nor in the next one, whatever generation they name.
+        > expire a
+        ended
+        > a#1 2 sequence 3
+        numbers 1 to 3
+        > open a
+        live #12, next id 5
+        > a#1 1 connect ann/phone 10.0.0.1:80
+        connected ann/phone @101
+        > a 2 sequence 3
+        numbers 1 to 3
+        > a 5 sequence 1
+        numbers 4 to 4
+        > users
+        at @102: 0 users, 0 devices, 1 sessions
+        "#,
+    );
+}
+
+#[test]
+fn a_number_is_used_by_one_kind() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > a 1 connect ann/phone 10.0.0.1:80
+        connected ann/phone @101
+          @101 ann/phone appears, 10.0.0.1:80
+        > a 1 disconnect ann/phone
+        reused
+        > a 1 sequence 1
+        reused
+        > a 2 disconnect bob/phone
+        DisconnectUser: NotFound
+        > a 2 connect bob/phone 10.0.0.1:80
+        reused
+        > expire a
+        ended
+          @102 ann/phone expired, offline
+        > a#1 1 sequence 1
+        reused
+        "#,
+    );
+}
+
+#[test]
+fn the_last_64_writes_are_remembered() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > a 1-64 sequence 1
+        numbers 64 to 64
+        > a 1 sequence 1
+        numbers 1 to 1
+        > a 65 sequence 1
+        numbers 65 to 65
+        > a 1 sequence 1
+        stale
+        > a 1 disconnect ann/phone
+        stale
+        > a 2 sequence 1
+        numbers 2 to 2
+        > expire a
+        ended
+        > a 1 sequence 1
+        stale
+        > open a
+        live #73, next id 66
+        "#,
+    );
+}
+
+#[test]
+fn numbers_may_have_gaps_and_come_out_of_order() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > a 9000 sequence 1
+        numbers 1 to 1
+        > a 8990 sequence 1
+        numbers 2 to 2
+        > a 8995 sequence 1
+        numbers 3 to 3
+        > open a
+        live #1, next id 9001
+        > a 9001-9061 sequence 1
+        numbers 64 to 64
+
+        # All of these are remembered; what is older than the last 64 writes is not applied, since
+        # its result could not be kept for a retry.
+        > a 8990 sequence 1
+        numbers 2 to 2
+        > a 8989 sequence 1
+        stale
+        > a 8991 sequence 1
+        numbers 65 to 65
+        > a 8991 sequence 1
+        numbers 65 to 65
+        > a 8990 sequence 1
+        stale
+        > a 9007199254740991 sequence 1
+        numbers 66 to 66
+        > open a
+        live #1, next id 9007199254740991
+        "#,
+    );
+}
+
+#[test]
+fn the_sequence_is_one_for_all() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > open b
+        live #2, next id 1
+        > a 1 sequence 1
+        numbers 1 to 1
+        > b 1 sequence 10000
+        numbers 2 to 10001
+        > a 2 connect ann/phone 10.0.0.1:80
+        connected ann/phone @101
+          @101 ann/phone appears, 10.0.0.1:80
+        > expire b
+        ended
+        > a 3 sequence 2
+        numbers 10002 to 10003
+        "#,
+    );
+}
+
+#[test]
+fn the_last_100000_ended_sessions_are_remembered() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > a 1 sequence 1
+        numbers 1 to 1
+        > open b
+        live #3, next id 1
+        > b 1 sequence 1
+        numbers 2 to 2
+        > expire a
+        ended
+        > expire b
+        ended
+
+        # A session that was opened anew is not among the ended ones, however long ago it ended.
+        > open c
+        live #7, next id 1
+        > expire c
+        ended
+        > open c
+        live #9, next id 1
+        > crowd 99998
+        > a#1 1 sequence 1
+        numbers 1 to 1
+        > crowd 1
+        > a#1 1 sequence 1
+        not current
+        > b#3 1 sequence 1
+        numbers 2 to 2
+        > c 1 sequence 1
+        numbers 3 to 3
+        > open a as sam
+        live #200012, next id 1
+        > users
+        at @100: 0 users, 0 devices, 2 sessions
+        "#,
+    );
+}
