@@ -9,9 +9,9 @@ import { clock, duration } from "./time.js";
  * The verdict. Pure, so that every state can be read off here.
  * @returns {{tone: "ok"|"warn"|"bad"|"unknown", words: string, hint?: string, banner?: {title: string, text: string}}}
  */
-export function assess({ state, since, status, refused, noQuorum }, now = Date.now()) {
+export function assess({ state, since, status, refused, noQuorum }) {
   if (refused) return { tone: "bad", words: "Not allowed" };
-  if (state === "disconnected" || state === "closed") return cutOff(state, since, status, now);
+  if (state === "disconnected" || state === "closed") return cutOff(state, since, status);
   if (!status) return noQuorum ? withoutQuorum([], 0, 0) : { tone: "unknown", words: "Connecting" };
   const members = status.members ?? [];
   const missing = members.filter((member) => !isUp(member)).map((member) => member.node);
@@ -28,7 +28,7 @@ export function assess({ state, since, status, refused, noQuorum }, now = Date.n
   return { tone: "warn", words: `Working: ${present} of ${total}, server ${status.leader} leads`, hint: `${named(missing)} ${are(missing)} missing. ${rest}` };
 }
 
-/** Draws the verdict; the countdown is drawn each second, silently. */
+/** Draws the verdict. */
 export function showHealth(picture, people) {
   const verdict = assess(picture);
   document.body.dataset.health = verdict.tone;
@@ -42,18 +42,16 @@ export function showHealth(picture, people) {
   document.title = verdict.banner ? `${verdict.banner.title} · Rollcall` : `${here}Rollcall`;
 }
 
-function cutOff(state, since, status, now) {
-  const elapsed = now - since;
+function cutOff(state, since, status) {
   const words = "Unknown: this page is cut off";
   if (state === "closed") {
     return { tone: "bad", words, banner: { title: "This page is closed", text: "Reload it to connect again." } };
   }
-  const long = elapsed >= 1000 ? `, for ${duration(elapsed)}` : "";
   if (!status) {
-    const text = `Tried since ${clock(since)}${long}. The page goes on by itself as soon as one does.`;
+    const text = `Tried since ${clock(since)}. The page goes on by itself as soon as one does.`;
     return { tone: "bad", words: "No server answers", banner: { title: "No server answers", text } };
   }
-  return { tone: "bad", words, banner: { title: "This page is cut off", text: `Since ${clock(since)}${long}. You see the last picture it had.` } };
+  return { tone: "bad", words, banner: { title: "This page is cut off", text: `Since ${clock(since)}. You see the last picture it had.` } };
 }
 
 function withoutQuorum(missing, present, total) {
@@ -75,15 +73,17 @@ function showPageState({ state, status, welcome }) {
   setText(byId("page-state").querySelector("span"), words[state] ?? state);
 }
 
-function showBanner(banner, { state, retryAt }) {
+function showBanner(banner, { state, since, retryAt }) {
   const node = byId("banner");
   node.hidden = !banner;
   if (!banner) return;
   setText(byId("banner-title"), banner.title);
   setText(byId("banner-text"), banner.text);
-  const remaining = retryAt ? Math.ceil((retryAt - Date.now()) / 1000) : 0;
-  const next = remaining > 0 ? `Next try in ${remaining} s` : "Trying…";
-  setText(byId("banner-count"), state === "disconnected" ? next : "");
+  const now = Date.now();
+  const remaining = retryAt ? Math.ceil((retryAt - now) / 1000) : 0;
+  const next = remaining > 0 ? `next try in ${remaining} s` : "trying now";
+  // Counts each second, so it stands outside what is read out.
+  setText(byId("banner-count"), state === "disconnected" ? `${duration(now - since)}, ${next}` : "");
 }
 
 const named = (nodes) => `${nodes.length === 1 ? "Server" : "Servers"} ${list(nodes.map(String))}`;

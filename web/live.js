@@ -104,7 +104,8 @@ export class Live {
           const status = await rollcall.getStatus();
           if (run !== this.#run) return;
           this.#tellDifferences(this.#picture.status, status);
-          this.#reached(rollcall, { status, noQuorum: false });
+          // The status is answered without a quorum too: only a leader proves one.
+          this.#reached(rollcall, { status, noQuorum: this.#picture.noQuorum && status.leader === null });
         } catch (error) {
           if (run !== this.#run || this.#failed(error)) return;
         }
@@ -173,5 +174,5 @@ export class Live {
   }
 }
 
-/** Whether a member takes part, by the state the server gives it. */
-export const isUp = ({ state }) => !/^(down|lost|missing|dead|unreachable|disconnected|offline|suspect|left|failed)/i.test(state ?? "up");
+/** Whether a member is heard from, as the answering server sees it. */
+export const isUp = ({ state }) => state !== "down";

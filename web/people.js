@@ -176,8 +176,10 @@ export class PeopleList {
   /** The index that keeps its place in the view: what is pointed at, else the keyboard's row, else the first in view. */
   #anchor(pointed) {
     if (pointed !== null) return pointed;
-    const focused = this.#cursor && this.#drawn.has(this.#cursor) && document.activeElement === this.#grid;
-    if (focused) return this.#rows.indexOf(this.#cursor);
+    if (this.#drawn.has(this.#cursor) && document.activeElement === this.#grid) {
+      const at = this.#rows.indexOf(this.#cursor);
+      if (at !== -1) return at;
+    }
     return this.#scrollTop > 0 ? Math.ceil(this.#scrollTop / this.#rowHeight) : null;
   }
 
@@ -273,6 +275,7 @@ export class PeopleList {
 
   #summariseHeld() {
     const words = [];
+    this.#space.classList.toggle("holding", this.#pointerY !== null);
     if (this.#unsettled && this.#pointerY !== null) {
       const gone = this.#rows.filter((entry) => entry.left !== null).length;
       const joined = this.#order.online() - (this.#rows.length - gone);

@@ -66,6 +66,8 @@ export class Row {
     setText(this.#name, entry.username);
     setText(this.#device, entry.device);
     setText(this.#address, where);
+    setAttribute(this.#name, "title", entry.username);
+    setAttribute(this.#address, "title", where);
     setText(this.#meta, entry.meta === undefined ? "" : preview(entry.meta));
     this.node.classList.toggle("left", !online);
     this.node.classList.toggle("plain", entry.device === "default");
