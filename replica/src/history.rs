@@ -9,19 +9,38 @@ use rollcall_shared::id::Revision;
 
 use crate::directory::Change;
 
+/// A change as its keeper holds it: alone, or with what the keeper made of it.
+pub trait Kept {
+    /// The change.
+    fn change(&self) -> &Change;
+
+    /// About how many bytes of memory it takes.
+    fn memory_bytes(&self) -> usize;
+}
+
+impl Kept for Arc<Change> {
+    fn change(&self) -> &Change {
+        self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        Change::memory_bytes(self)
+    }
+}
+
 /// The last changes in order of revision, without a gap.
 #[derive(Debug)]
-pub struct History {
-    changes: VecDeque<Arc<Change>>,
+pub struct History<C = Arc<Change>> {
+    changes: VecDeque<C>,
     bytes: usize,
     max_changes: usize,
     max_bytes: usize,
     floor: Revision,
 }
 
-impl History {
+impl<C: Kept> History<C> {
     /// An empty history that begins after `floor` and keeps at most `max_changes` changes and
-    /// `max_bytes` bytes, as [`Change::memory_bytes`] counts them.
+    /// `max_bytes` bytes, as [`Kept::memory_bytes`] counts them.
     #[must_use]
     pub const fn new(floor: Revision, max_changes: usize, max_bytes: usize) -> Self {
         Self { changes: VecDeque::new(), bytes: 0, max_changes, max_bytes, floor }
@@ -37,9 +56,10 @@ impl History {
     ///
     /// # Panics
     /// When `change` is not the next one: a gap would reach subscribers.
-    pub fn push(&mut self, change: Arc<Change>) {
-        let newest = self.changes.back().map_or(self.floor, |newest| newest.revision);
-        assert_eq!(change.revision, newest.next(), "changes come without a gap");
+    pub fn push(&mut self, change: C) {
+        let newest = self.changes.back().map_or(self.floor, |newest| newest.change().revision);
+        let next = change.change().revision;
+        assert_eq!(next, newest.next(), "changes come without a gap");
         self.bytes += change.memory_bytes();
         self.changes.push_back(change);
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
@@ -47,13 +67,13 @@ impl History {
                 break;
             };
             self.bytes -= oldest.memory_bytes();
-            self.floor = oldest.revision;
+            self.floor = oldest.change().revision;
         }
     }
 
     /// The change right after `revision`, if it is kept.
     #[must_use]
-    pub fn after(&self, revision: Revision) -> Option<&Arc<Change>> {
+    pub fn after(&self, revision: Revision) -> Option<&C> {
         let offset = revision.0.checked_sub(self.floor.0)?;
         self.changes.get(usize::try_from(offset).ok()?)
     }
