@@ -12,7 +12,8 @@ use crate::time::Instant;
 pub(super) struct Liveness {
     heartbeat: Duration,
     heard: Instant,
-    asked: bool,
+    /// When a sign of life was asked for, since something arrived.
+    asked: Option<Instant>,
     /// After a wake-up: until when an answer may take.
     grace: Option<Instant>,
     /// Wake-ups in a row without an answer in between.
@@ -35,7 +36,7 @@ impl Liveness {
         Self {
             heartbeat: heartbeat.clamp(SHORTEST, LONGEST),
             heard: now,
-            asked: false,
+            asked: None,
             grace: None,
             wakes: 0,
         }
@@ -44,16 +45,19 @@ impl Liveness {
     /// Something arrived.
     pub(super) fn handle_heard(&mut self, now: Instant) {
         self.heard = now;
-        self.asked = false;
+        self.asked = None;
         self.grace = None;
         self.wakes = 0;
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        match self.grace {
-            Some(grace) => grace,
-            None if self.asked => self.heard + self.heartbeat * MISSED,
-            None => self.heard + self.heartbeat,
+        match (self.grace, self.asked) {
+            (Some(grace), _) => grace,
+            // A timer that fired somewhat late leaves time for the answer.
+            (None, Some(asked)) => {
+                (self.heard + self.heartbeat * MISSED).max(asked + self.heartbeat)
+            }
+            (None, None) => self.heard + self.heartbeat,
         }
     }
 
@@ -61,10 +65,10 @@ impl Liveness {
         if now < self.deadline() {
             return Verdict::Wait;
         }
-        if self.asked {
+        if self.asked.is_some() {
             return Verdict::Dead;
         }
-        self.asked = true;
+        self.asked = Some(now);
         Verdict::Ask
     }
 
@@ -76,7 +80,7 @@ impl Liveness {
             return Verdict::Dead;
         }
         self.wakes += 1;
-        self.asked = true;
+        self.asked = Some(now);
         self.grace = Some(now + GRACE);
         Verdict::Ask
     }
