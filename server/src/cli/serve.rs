@@ -1,0 +1,153 @@
+//! `rollcall serve`: one server, until it is asked to end.
+//!
+//! Owns the command's flags, its line on standard output and its signals; the server itself is the
+//! library's.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+
+use clap::Args;
+use rollcall_server::Server;
+use rollcall_server::config::{self, Config};
+use rollcall_shared::id::NodeId;
+use tokio::sync::oneshot;
+
+use super::args::{Storage, Tunables};
+use super::failure::Failure;
+use super::signals::Signals;
+use super::{output, values};
+
+/// Run one server
+///
+/// Runs one server of a cluster in the foreground. Clients, the web console, the browser client and
+/// the endpoints for operators (/metrics, /healthz, /readyz) share its one port. Once it listens it
+/// prints one line with its id, process id and URL to standard output; its log goes to standard
+/// error. Ctrl-C or SIGTERM ends it after its clients were told to move; a second signal ends it at
+/// once.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Number of this server within its cluster, from 1
+    #[arg(long, value_name = "ID", default_value_t = NodeId(1), value_parser = values::node_id)]
+    id: NodeId,
+    /// IP address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value_t = config::LISTEN,
+          value_parser = values::listen)]
+    listen: SocketAddr,
+    /// Another server of the cluster and its URL; may be repeated (not yet: this version runs one
+    /// server)
+    #[arg(long = "member", value_name = "ID=URL", value_parser = values::member)]
+    members: Vec<(NodeId, String)>,
+    /// WebSocket URL by which clients reach this server [default: made from --listen]
+    #[arg(long, value_name = "URL", value_parser = config::websocket_url)]
+    advertise: Option<String>,
+    #[command(flatten)]
+    storage: Storage,
+    #[command(flatten)]
+    tunables: Tunables,
+    /// End when standard input does: for a parent process that may vanish
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let exit_with_stdin = self.exit_with_stdin;
+        let config = self.config()?;
+        let id = config.id;
+        let mut signals = Signals::listen()?;
+        let refused = |error: String| Failure::Refused(format!("server {id}: {error}"));
+        let server = Server::bind(config).await.map_err(|error| refused(error.to_string()))?;
+        output::line(format_args!("server {id} pid {} {}", std::process::id(), server.url()))?;
+
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = server.run(async move {
+            // An error means that the sender is gone, which is an end as well.
+            let _ = stopped.await;
+        });
+        let mut run = std::pin::pin!(run);
+        let mut stdin = exit_with_stdin.then(end_of_stdin);
+        let mut stop = Some(stop);
+        loop {
+            tokio::select! {
+                ended = &mut run => return ended.map_err(|error| refused(error.to_string())),
+                () = signals.next() => {
+                    if stop.take().is_none() {
+                        return Err(Failure::Refused("ended at once by a second signal".to_owned()));
+                    }
+                    tracing::info!("asked to end; a second signal ends at once");
+                }
+                () = wait(&mut stdin) => {
+                    stdin = None;
+                    if stop.take().is_some() {
+                        tracing::info!("standard input has ended, and so does the server");
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    fn config(self) -> Result<Config, Failure> {
+        if !self.members.is_empty() {
+            return Err(Failure::Usage(
+                "--member is not there yet: this version runs one server".to_owned(),
+            ));
+        }
+        require_memory(&self.storage, self.storage.in_memory)?;
+        let mut config = Config::new(self.id, self.listen);
+        config.advertise = self.advertise;
+        self.tunables.apply(&mut config);
+        config.validate().map_err(|fault| Failure::Usage(fault.to_string()))?;
+        Ok(config)
+    }
+}
+
+/// Refuses to keep state anywhere else than where this version can.
+pub(super) fn require_memory(storage: &Storage, in_memory: bool) -> Result<(), Failure> {
+    let reason = match &storage.data_dir {
+        Some(_) => "--data-dir is not there yet: this version keeps its state in memory only",
+        None if !in_memory => {
+            "this version keeps its state in memory only, where it is gone when \
+                               the server stops"
+        }
+        None => return Ok(()),
+    };
+    Err(Failure::Usage(format!("{reason}; say --in-memory to accept that")))
+}
+
+/// Resolves when standard input ends. A thread of its own reads: it would block the runtime's.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = [0; 64];
+        // An error ends it as well: then nobody can say anything there any more.
+        while matches!(stdin.read(&mut buffer), Ok(1..)) {}
+        // The receiver is gone when the server has ended.
+        let _ = sender.send(());
+    });
+    receiver
+}
+
+async fn wait(end: &mut Option<oneshot::Receiver<()>>) {
+    match end {
+        Some(end) => {
+            let _ = end.await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  A server on the default port that forgets everything when it stops:
+    rollcall serve --in-memory
+
+  One for other machines, with its settings in a file and its log for a collector:
+    rollcall serve --id 1 --listen 0.0.0.0:7101 --in-memory \\
+      --advertise ws://rollcall.example:7101/ws --config rollcall.toml --log-format json";

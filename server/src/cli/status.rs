@@ -1,0 +1,106 @@
+//! `rollcall status`: how one server sees itself and the cluster.
+
+use std::time::Duration;
+
+use clap::Args;
+use rollcall_shared::message::{MemberState, Role, Status as Answer};
+
+use super::args::ClientArgs;
+use super::escape::Escaped;
+use super::failure::Failure;
+use super::{client, output};
+
+/// Show how a server sees the cluster
+///
+/// Asks the first server of --server that answers what it is, who leads, and what it holds. The
+/// answer is that server's own view, given even while it is cut off from the others. With --json it
+/// prints the payload of the reply.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl Status {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let cluster = client::connect(&self.client).await?;
+        let answer = cluster.get_status().await?;
+        cluster.close().await;
+        if self.client.json {
+            return output::json(&answer);
+        }
+        output::columns(&rows(&answer)).into_iter().try_for_each(output::line)
+    }
+}
+
+fn rows(status: &Answer) -> Vec<Vec<String>> {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let shown = |text: &str| Escaped::new(text).to_string();
+    let leader = status.leader.map_or_else(|| "unknown".to_owned(), |leader| leader.to_string());
+    let mut rows = vec![
+        row("server", format!("{}, {}", status.node, role(status.role))),
+        row("version", shown(&status.version)),
+        row("up for", uptime(Duration::from_millis(status.uptime_ms))),
+        row("cluster", shown(&status.cluster)),
+        row("leader", format!("{leader}, epoch {}", status.epoch)),
+        row("revision", status.revision.to_string()),
+        row("users", format!("{} with {} registrations", status.users, status.registrations)),
+        row("sessions", status.sessions.to_string()),
+        row(
+            "links",
+            format!("{} here, with {} subscriptions", status.connections, status.subscriptions),
+        ),
+    ];
+    rows.extend(status.members.iter().map(|member| {
+        let state = match member.state {
+            MemberState::Up => "up",
+            MemberState::Down => "down",
+        };
+        row("member", format!("{} {state} {}", member.node, shown(&member.url)))
+    }));
+    rows
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Blank => "blank",
+    }
+}
+
+fn uptime(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  The local cluster of `rollcall dev`:
+    rollcall status
+
+  One server in particular, for a script:
+    rollcall status --server ws://127.0.0.1:7101/ws --json | jq .leader";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_has_two_units_at_most() {
+        let shown = |seconds| uptime(Duration::from_secs(seconds));
+        assert_eq!(shown(59), "59 s");
+        assert_eq!(shown(61), "1 min 1 s");
+        assert_eq!(shown(3_661), "1 h 1 min");
+        assert_eq!(shown(90_061), "1 d 1 h");
+    }
+}
