@@ -1,0 +1,103 @@
+//! The one port: HTTP requests, and the upgrade of those that become links.
+//!
+//! Owns routes, headers and who may upgrade; what a link does afterwards is its driver's.
+
+mod files;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::shard::Shard;
+
+type Reply = Response<Full<Bytes>>;
+
+/// A TCP connection and the room it takes among those allowed.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Serves one TCP connection until it ends or becomes a link.
+pub(crate) async fn serve(connection: Connection, shard: Rc<Shard>) {
+    let Connection { stream, peer, permit } = connection;
+    let Ok(local) = stream.local_addr() else { return };
+    // Replies must not wait for more of them.
+    let _ = stream.set_nodelay(true);
+    let deadline = shard.context().config.first_message;
+    let permit = Rc::new(permit);
+    let service = service_fn(move |request| {
+        let place = Place { peer, local, permit: Rc::clone(&permit) };
+        let reply = route(request, place, &shard);
+        async move { Ok::<_, Infallible>(reply) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(deadline)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, "HTTP connection ended: {error}");
+    }
+}
+
+/// Where a request came from and arrived.
+struct Place {
+    peer: SocketAddr,
+    local: SocketAddr,
+    permit: Rc<OwnedSemaphorePermit>,
+}
+
+fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
+    let path = request.uri().path();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here\n");
+        reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return reply;
+    }
+    match path {
+        "/ws" => upgrade::client(request, place, shard),
+        "/peer" => text(
+            StatusCode::NOT_IMPLEMENTED,
+            "this version runs one server; servers do not link yet\n",
+        ),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if shard.context().is_ready() => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+        "/metrics" => metrics(shard),
+        _ => files::serve(&request, place.local, shard.context()),
+    }
+}
+
+fn metrics(shard: &Shard) -> Reply {
+    let mut reply = text(StatusCode::OK, shard.context().metrics.render());
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// The most bytes of a request's head.
+const MAX_HEADER_BYTES: usize = 16 * 1024;

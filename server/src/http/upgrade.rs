@@ -1,0 +1,153 @@
+//! From an HTTP request to a link: the WebSocket handshake, and which pages may do it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::http::uri::Uri;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rollcall_shared::message::SUBPROTOCOL;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{Place, Reply, text};
+use crate::context::Context;
+use crate::link::driver;
+use crate::metered::Metered;
+use crate::shard::Shard;
+
+/// Upgrades a client, or says why not.
+pub(super) fn client(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
+    let context = shard.context();
+    let key = match handshake_key(&request) {
+        Ok(key) => key,
+        Err(reply) => return *reply,
+    };
+    if !origin_allowed(request.headers(), place.local, context) {
+        let message = "pages of this origin may not connect; see --allow-origin\n";
+        return text(StatusCode::FORBIDDEN, message);
+    }
+    let offered = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    if request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) && !offered {
+        let message = format!("this server speaks the subprotocol {SUBPROTOCOL}\n");
+        return text(StatusCode::BAD_REQUEST, message);
+    }
+    if !context.is_ready() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+    if offered {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    tokio::task::spawn_local(become_link(request, place, Rc::clone(shard)));
+    reply
+}
+
+async fn become_link(request: Request<Incoming>, place: Place, shard: Rc<Shard>) {
+    let upgraded = match hyper::upgrade::on(request).await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(peer = %place.peer, "upgrade failed: {error}");
+            return;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("an upgraded connection is not the TCP stream it was");
+        return;
+    };
+    let stream = Metered::new(parts.io.into_inner(), parts.read_buf);
+    let link = shard.link(place.peer, place.local);
+    driver::serve(stream, link, shard).await;
+    drop(place.permit);
+}
+
+/// The value of `Sec-WebSocket-Accept`, or the reply to a request that is no handshake.
+fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>> {
+    let headers = request.headers();
+    let upgrade = request.method() == Method::GET
+        && has_token(headers, &CONNECTION, "upgrade")
+        && has_token(headers, &UPGRADE, "websocket");
+    if !upgrade {
+        let message = "a WebSocket is served here: connect with ws://\n";
+        let mut reply = text(StatusCode::UPGRADE_REQUIRED, message);
+        reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        return Err(Box::new(reply));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut reply = text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is served\n");
+        reply.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(Box::new(reply));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    accept.ok_or_else(|| {
+        Box::new(text(StatusCode::BAD_REQUEST, "the handshake has no Sec-WebSocket-Key\n"))
+    })
+}
+
+/// Whether a comma-separated header has `token`, whatever its case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether the page that connects may. Clients that are no pages send no origin.
+///
+/// The `Host` header is not asked: a page of a name that was made to point here would name itself.
+fn origin_allowed(headers: &HeaderMap, local: SocketAddr, context: &Context) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let config = &context.config;
+    let listed = config.allow_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
+    let own = origin == format!("http://{local}") || Some(origin) == own_origin(context).as_deref();
+    let open = config.listen.ip().is_loopback() && !context.resolver.wants_token();
+    listed || own || open && is_loopback_origin(origin)
+}
+
+/// The origin of the console under the advertised URL.
+fn own_origin(context: &Context) -> Option<String> {
+    let uri: Uri = context.url.as_ref()?.parse().ok()?;
+    let scheme = if uri.scheme_str() == Some("wss") { "https" } else { "http" };
+    Some(format!("{scheme}://{}", uri.authority()?))
+}
+
+fn is_loopback_origin(origin: &str) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default();
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    matches!(uri.scheme_str(), Some("http" | "https")) && (loopback || name == "localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_origins_are_names_of_this_machine() {
+        for good in
+            ["http://localhost:8080", "http://127.0.0.1", "https://[::1]:9", "http://127.3.2.1"]
+        {
+            assert!(is_loopback_origin(good), "{good}");
+        }
+        for bad in ["null", "http://localhost.evil.example", "http://10.0.0.1", "file://", "x"] {
+            assert!(!is_loopback_origin(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One client's link: what is due to it, what it subscribed to, and whose it is.
+//!
+//! Owns the bounded queue to the socket. The socket itself is [`driver`]'s, what requests mean is
+//! [`crate::shard`]'s.
+
+pub(crate) mod driver;
+
+use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Instant;
+
+use rollcall_replica::LinkId;
+use rollcall_replica::command::Principal;
+use rollcall_shared::close::CloseCode;
+use rollcall_shared::id::{ClientId, RequestId, Revision, SessionNumber, SubscriptionId};
+use rollcall_shared::message::{Filter, RequestKind};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::answer::Answer;
+
+/// A link, shared by its driver and its shard, which are on the same thread.
+pub(crate) struct Link {
+    id: LinkId,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// The server's address, as the client reached it.
+    pub(crate) local: SocketAddr,
+    queue_bytes: usize,
+    state: RefCell<State>,
+}
+
+/// What changes about a link.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Whose it is, from its first message on.
+    pub(crate) client: Option<ClientId>,
+    /// Who stands behind it, once that is known.
+    pub(crate) principal: Option<Principal>,
+    /// Whether the replica knows of it.
+    pub(crate) linked: bool,
+    /// Whether a message came.
+    pub(crate) spoke: bool,
+    /// Requests that the replica has not answered yet, oldest first.
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    pub(crate) last_subscription: u64,
+    /// Subscriptions that get changes from the history.
+    pub(crate) catching_up: VecDeque<SubscriptionId>,
+    /// Answers of which parts are left.
+    pub(crate) answers: VecDeque<Answer>,
+    /// Requests that wait until this server has applied what they must see.
+    pub(crate) waiting: usize,
+    out: VecDeque<Utf8Bytes>,
+    out_bytes: usize,
+    /// Messages dropped because the queue was full.
+    pub(crate) dropped: u64,
+    pub(crate) closing: Option<Closing>,
+    waker: Option<Waker>,
+}
+
+/// A request on its way through the replica.
+pub(crate) struct Pending {
+    pub(crate) id: RequestId,
+    pub(crate) kind: RequestKind,
+    pub(crate) started: Instant,
+    /// The session that a `Hello` named.
+    pub(crate) named: Option<SessionNumber>,
+}
+
+/// A subscription of the link.
+pub(crate) struct Subscription {
+    pub(crate) filter: Filter,
+    pub(crate) feed: Feed,
+}
+
+/// Where a subscription's changes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// None yet: its answer is still being told. Those after the answer's revision will come.
+    Answering,
+    /// From the history: those after this revision.
+    CatchingUp(Revision),
+    /// As they happen.
+    Live,
+}
+
+/// That the link is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// At once.
+    Now(CloseCode),
+    /// When what is due has been sent, answers of the replica included.
+    AfterQueue(CloseCode),
+}
+
+impl Link {
+    pub(crate) fn new(id: LinkId, peer: SocketAddr, local: SocketAddr, queue_bytes: usize) -> Self {
+        Self { id, peer, local, queue_bytes, state: RefCell::default() }
+    }
+
+    pub(crate) const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// The state; not to be held while anything else of the link is called.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    /// Queues a message. A queue that is full ends the link: its client reads too slowly.
+    pub(crate) fn send(&self, text: impl Into<Utf8Bytes>) {
+        let text = text.into();
+        let mut state = self.state();
+        if matches!(state.closing, Some(Closing::Now(_))) {
+            return;
+        }
+        if state.out_bytes + text.len() > self.queue_bytes {
+            state.dropped += 1 + state.out.len() as u64;
+            state.clear();
+            state.closing = Some(Closing::Now(CloseCode::SlowReader));
+        } else {
+            state.out_bytes += text.len();
+            state.out.push_back(text);
+        }
+        state.wake();
+    }
+
+    /// Closes the link: at once, or after what is due.
+    pub(crate) fn close(&self, closing: Closing) {
+        let mut state = self.state();
+        if state.closing.is_none() {
+            state.closing = Some(closing);
+            state.wake();
+        }
+    }
+}
+
+impl State {
+    /// Wakes the driver, once until it has looked.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether another request may be read: answers must not pile up for a client that only asks.
+    pub(crate) fn may_read(&self) -> bool {
+        self.closing.is_none()
+            && self.pending.len() < PENDING
+            && self.out_bytes < HIGH_WATER_BYTES
+            && self.answers.len() < ANSWERS
+            && self.waiting < PENDING
+    }
+
+    /// Whether the next part of a large answer is wanted.
+    pub(crate) const fn is_low(&self) -> bool {
+        self.out_bytes < LOW_WATER_BYTES
+    }
+
+    fn clear(&mut self) {
+        self.out.clear();
+        self.out_bytes = 0;
+        self.answers.clear();
+        self.catching_up.clear();
+    }
+}
+
+/// The most requests of a link on their way through the replica; reading stops there.
+const PENDING: usize = 256;
+/// The most large answers told at once; reading stops there.
+const ANSWERS: usize = 4;
+/// Bytes due to a link at which its requests are not read any more.
+const HIGH_WATER_BYTES: usize = 256 * 1024;
+/// Bytes due to a link under which the next part of a large answer is made.
+const LOW_WATER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,193 @@
+//! What operators see at `/metrics`: names, labels and how each is counted.
+//!
+//! Each metric is documented by its help text, which `docs/operations.md` repeats.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use rollcall_replica::Users;
+use rollcall_shared::message::{ErrorCode, RequestKind};
+
+/// All metrics of a server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    connections: Gauge<i64>,
+    connections_total: Counter,
+    closed: Family<CloseLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<KindLabels, Histogram>,
+    pushed: Counter,
+    dropped: Counter,
+    subscriptions: Gauge<i64>,
+    sessions: Gauge<u64, AtomicU64>,
+    users: Gauge<u64, AtomicU64>,
+    registrations: Gauge<u64, AtomicU64>,
+    revision: Gauge<u64, AtomicU64>,
+    batch: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    r#type: Kind,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    r#type: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabels {
+    code: u16,
+}
+
+/// A request's type; `None` where it could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Kind(Option<RequestKind>);
+
+/// How a request ended; `None` is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Outcome(Option<ErrorCode>);
+
+impl EncodeLabelValue for Kind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0.map_or("unknown", RequestKind::tag), encoder)
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0.map_or("ok", ErrorCode::as_str), encoder)
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("rollcall"),
+            connections: Gauge::default(),
+            connections_total: Counter::default(),
+            closed: Family::default(),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(latency_histogram),
+            pushed: Counter::default(),
+            dropped: Counter::default(),
+            subscriptions: Gauge::default(),
+            sessions: Gauge::default(),
+            users: Gauge::default(),
+            registrations: Gauge::default(),
+            revision: Gauge::default(),
+            batch: Histogram::new(BATCH_SIZES),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register("connections", "Open WebSocket links of clients", self.connections.clone());
+        let help = "WebSocket links opened since the start";
+        to.register("connections_opened", help, self.connections_total.clone());
+        let help = "Links closed by the server, by close code";
+        to.register("links_closed", help, self.closed.clone());
+        to.register("requests", "Requests answered, by type and outcome", self.requests.clone());
+        let help = "Time from reading a request to queueing its reply";
+        to.register("request_duration_seconds", help, self.latency.clone());
+        to.register("events_pushed", "Pushes queued to links", self.pushed.clone());
+        let help = "Messages dropped because their link read too slowly";
+        to.register("queue_drops", help, self.dropped.clone());
+        let help = "Subscriptions of this server's links";
+        to.register("subscriptions", help, self.subscriptions.clone());
+        to.register("sessions", "Live sessions", self.sessions.clone());
+        to.register("directory_users", "Users online", self.users.clone());
+        let help = "Devices registered";
+        to.register("directory_registrations", help, self.registrations.clone());
+        to.register("directory_revision", "Revision of the directory", self.revision.clone());
+        let help = "Inputs the owner of the state handled in one go";
+        to.register("node_batch_size", help, self.batch.clone());
+    }
+
+    /// The text for `/metrics`.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String does not fail");
+        text
+    }
+
+    pub(crate) fn link_opened(&self) {
+        self.connections.inc();
+        self.connections_total.inc();
+    }
+
+    pub(crate) fn link_ended(&self) {
+        self.connections.dec();
+    }
+
+    pub(crate) fn link_closed(&self, code: u16) {
+        self.closed.get_or_create(&CloseLabels { code }).inc();
+    }
+
+    /// A request was answered after `took`; `error` is `None` where that went well.
+    pub(crate) fn answered(
+        &self,
+        kind: Option<RequestKind>,
+        error: Option<ErrorCode>,
+        took: Duration,
+    ) {
+        let kind = Kind(kind);
+        let labels = RequestLabels { r#type: kind, outcome: Outcome(error) };
+        self.requests.get_or_create(&labels).inc();
+        self.latency.get_or_create(&KindLabels { r#type: kind }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn pushed(&self, count: u64) {
+        self.pushed.inc_by(count);
+    }
+
+    pub(crate) fn dropped(&self, count: u64) {
+        self.dropped.inc_by(count);
+    }
+
+    pub(crate) fn subscribed(&self) {
+        self.subscriptions.inc();
+    }
+
+    pub(crate) fn unsubscribed(&self, count: usize) {
+        self.subscriptions.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The owner of the state handled `inputs` at once; this is the state now.
+    pub(crate) fn applied(&self, inputs: usize, users: &Users, sessions: usize) {
+        self.batch.observe(inputs as f64);
+        self.users.set(users.len() as u64);
+        self.registrations.set(users.registrations() as u64);
+        self.revision.set(users.revision().0);
+        self.sessions.set(sessions as u64);
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    pub(crate) fn subscriptions(&self) -> u64 {
+        u64::try_from(self.subscriptions.get()).unwrap_or(0)
+    }
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_SECONDS)
+}
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_SECONDS: [f64; 12] =
+    [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 250e-3, 1.0];
+/// Upper bounds of the batch size buckets.
+const BATCH_SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];

@@ -1,0 +1,277 @@
+//! A server from start to end: its port, its threads and its shutdown.
+//!
+//! Threads: one per shard for connections, one for the node that owns the state, and the caller's,
+//! which accepts connections.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use rollcall_replica::Replica;
+use rollcall_shared::id::Revision;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use crate::clock;
+use crate::config::{Config, InvalidConfig};
+use crate::context::Context;
+use crate::http::{self, Connection};
+use crate::node;
+use crate::principals::{Resolver, TokensError};
+use crate::shard::Shard;
+
+/// A server whose port is open.
+pub struct Server {
+    listener: TcpListener,
+    local: SocketAddr,
+    context: Arc<Context>,
+    replica: Replica,
+}
+
+/// Why a server cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration does not hold together.
+    Config(InvalidConfig),
+    /// The file of tokens cannot be used.
+    Tokens(TokensError),
+    /// The port cannot be opened.
+    Listen(SocketAddr, io::Error),
+    /// The system gives no randomness for the cluster's id.
+    Randomness(getrandom::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(fault) => fault.fmt(f),
+            Self::Tokens(fault) => fault.fmt(f),
+            Self::Listen(address, fault) if fault.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use: is a server running there? Choose another --listen")
+            }
+            Self::Listen(address, fault) => write!(f, "cannot listen on {address}: {fault}"),
+            Self::Randomness(fault) => write!(f, "the system gives no random bytes: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a server ended before it was told to.
+#[derive(Debug)]
+pub enum RunError {
+    /// A thread could not be started.
+    Thread(io::Error),
+    /// A thread ended by itself: a bug, reported by its panic.
+    Died,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(fault) => write!(f, "cannot start a thread: {fault}"),
+            Self::Died => f.write_str("a thread of the server ended by a bug; see its panic above"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl Server {
+    /// Checks the configuration and opens the port.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to change.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let resolver = Resolver::load(config.tokens.as_deref()).map_err(StartError::Tokens)?;
+        let listen = |fault| StartError::Listen(config.listen, fault);
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let local = listener.local_addr().map_err(listen)?;
+        let mut cluster = [0; 16];
+        getrandom::fill(&mut cluster).map_err(StartError::Randomness)?;
+        let cluster = format!("{:032x}", u128::from_be_bytes(cluster));
+        let replica = Replica::new(rollcall_replica::Config {
+            grace: config.session_grace,
+            // Above every revision of an earlier life: none made a million changes a second.
+            first_revision: Revision(clock::unix_millis() << 10),
+            max_registrations: config.max_registrations,
+            max_sessions: MAX_SESSIONS,
+        });
+        // Whoever listens on all interfaces is reached under the address the client came to.
+        let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
+        let url = config.advertise.clone().or(own);
+        let context = Context::new(config, cluster, url, resolver, replica.users().clone());
+        Ok(Self { listener, local, context, replica })
+    }
+
+    /// The address that is listened on.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The WebSocket URL for clients.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.context.url.clone().unwrap_or_else(|| format!("ws://{}/ws", self.local))
+    }
+
+    /// Serves until `shutdown` is ready, then tells clients to move, and ends.
+    ///
+    /// # Errors
+    /// [`RunError`] when a thread cannot be started or ends by itself.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { listener, context, replica, .. } = self;
+        let (stop, stopped) = watch::channel(false);
+        let mut threads = Threads::default();
+        let shards = threads.start(&context, replica, &stopped).map_err(RunError::Thread)?;
+        tokio::select! {
+            () = accept(&listener, &context, &shards) => {}
+            () = shutdown => {}
+            _ = threads.ended.next() => return Err(RunError::Died),
+        }
+        context.draining.store(true, Ordering::Relaxed);
+        drop(listener);
+        let _ = stop.send(true);
+        // Each thread ends by itself now; the bound of the slowest is its own.
+        while threads.ended.next().await.is_some() {}
+        let joined = threads.handles.into_iter().map(thread::JoinHandle::join);
+        if joined.fold(true, |well, result| well && result.is_ok()) {
+            Ok(())
+        } else {
+            Err(RunError::Died)
+        }
+    }
+}
+
+/// Hands connections to the shards in turn; never returns.
+async fn accept(listener: &TcpListener, context: &Context, shards: &[mpsc::Sender<Accepted>]) {
+    let room = Arc::new(Semaphore::new(context.config.max_connections));
+    for shard in shards.iter().cycle() {
+        let permit = Arc::clone(&room).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let (stream, peer) = loop {
+            match listener.accept().await {
+                Ok(accepted) => break accepted,
+                Err(error) => {
+                    // Out of files, most likely: those in use must end first.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        let Ok(stream) = stream.into_std() else { continue };
+        if shard.send((stream, peer, permit)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A connection on its way to a shard, with the room it takes.
+type Accepted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+#[derive(Default)]
+struct Threads {
+    handles: Vec<thread::JoinHandle<()>>,
+    ended: FuturesUnordered<oneshot::Receiver<()>>,
+}
+
+impl Threads {
+    /// Starts the node and the shards; connections go to the senders returned.
+    fn start(
+        &mut self,
+        context: &Arc<Context>,
+        replica: Replica,
+        stopped: &watch::Receiver<bool>,
+    ) -> io::Result<Vec<mpsc::Sender<Accepted>>> {
+        let count = match context.config.threads {
+            0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            count => count,
+        };
+        let (to_node, from_shards) = mpsc::channel(node::BATCHES);
+        let mut deliveries = Vec::new();
+        let mut connections = Vec::new();
+        for number in 0..count {
+            let (to_shard, from_node) = mpsc::channel(node::DELIVERIES);
+            let (to_accept, accepted) = mpsc::channel(ACCEPTED);
+            deliveries.push(to_shard);
+            connections.push(to_accept);
+            let (context, stopped) = (Arc::clone(context), stopped.clone());
+            let to_node = to_node.clone();
+            self.spawn(format!("shard-{number}"), move || {
+                run_shard(Shard::new(context, number), to_node, from_node, accepted, stopped)
+            })?;
+        }
+        let context = Arc::clone(context);
+        self.spawn("node".into(), move || node::run(context, replica, from_shards, deliveries))?;
+        Ok(connections)
+    }
+
+    /// Runs a future on a thread of its own; it is made there, and what it spawns stays there.
+    fn spawn<F: Future<Output = ()>>(
+        &mut self,
+        name: String,
+        run: impl FnOnce() -> F + Send + 'static,
+    ) -> io::Result<()> {
+        let (ended, end) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            // Dropped at the end of the thread, by a panic too.
+            let _ended = ended;
+            LocalSet::new().block_on(&runtime, async { run().await });
+        })?;
+        self.handles.push(handle);
+        self.ended.push(end);
+        Ok(())
+    }
+}
+
+async fn run_shard(
+    shard: Rc<Shard>,
+    to_node: mpsc::Sender<node::Batch>,
+    from_node: mpsc::Receiver<node::Delivery>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let (outbox, inbox) = (Rc::clone(&shard), Rc::clone(&shard));
+    let outbox = tokio::task::spawn_local(async move { outbox.run_outbox(to_node).await });
+    let inbox = tokio::task::spawn_local(async move { inbox.run_inbox(from_node).await });
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => break,
+            next = accepted.recv() => {
+                let Some((stream, peer, permit)) = next else { break };
+                let Ok(stream) = TcpStream::from_std(stream) else { continue };
+                let connection = Connection { stream, peer, permit };
+                tokio::task::spawn_local(http::serve(connection, Rc::clone(&shard)));
+            }
+        }
+    }
+    shard.drain();
+    if timeout(DRAIN, shard.drained()).await.is_err() {
+        tracing::debug!("links left at the end of the shutdown are cut");
+    }
+    outbox.abort();
+    inbox.abort();
+}
+
+/// The most live sessions of the cluster.
+const MAX_SESSIONS: usize = 1_000_000;
+/// Accepted connections on their way to a shard.
+const ACCEPTED: usize = 1024;
+/// How long to wait when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long links may take to end at a shutdown.
+const DRAIN: Duration = Duration::from_secs(3);
