@@ -1,0 +1,96 @@
+//! Runs one integration test: asks cargo for its executable and starts that.
+//!
+//! `cargo test --test NAME` would do the same, but settles on the features of that test's package
+//! alone and so compiles most dependencies a second time.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::process::{Result, Task};
+use crate::workspace::Workspace;
+
+/// Arguments of `cargo build` and `cargo test` that name all we build and test; xtask is apart, as
+/// it keeps the features that `cargo xtask` built it with.
+pub(crate) const EVERYTHING: &str =
+    "--locked --workspace --exclude xtask --lib --bins --examples --tests";
+
+/// Runs the integration tests called `name`, of whichever packages have one.
+pub(crate) fn run(workspace: &Workspace, name: &str) -> Result {
+    let messages = Task::words("cargo test --no-run --message-format json-render-diagnostics")
+        .args(EVERYTHING.split(' '))
+        .output(&workspace.root)?;
+    let found = executables(&messages, name)?;
+    if found.is_empty() {
+        return Err(format!("cargo built no integration test called {name}").into());
+    }
+    for test in found {
+        test.task(workspace).run(&test.folder)?;
+    }
+    Ok(())
+}
+
+/// The executable of an integration test, and the folder of its package.
+#[derive(Debug, PartialEq)]
+struct Executable {
+    file: String,
+    folder: PathBuf,
+}
+
+impl Executable {
+    /// With what cargo would set and where it would start it.
+    fn task(&self, workspace: &Workspace) -> Task {
+        Task::new(&self.file)
+            .env("CARGO_MANIFEST_DIR", self.folder.display().to_string())
+            .env("ROLLCALL_BIN", workspace.binary("debug").display().to_string())
+    }
+}
+
+fn executables(messages: &str, name: &str) -> Result<Vec<Executable>> {
+    let mut found = Vec::new();
+    for line in messages.lines() {
+        let message: Value = serde_json::from_str(line)?;
+        let target = &message["target"];
+        let kinds = target["kind"].as_array().map_or(&[][..], Vec::as_slice);
+        if target["name"] != name || !kinds.iter().any(|kind| kind == "test") {
+            continue;
+        }
+        let file = message["executable"].as_str();
+        let folder = message["manifest_path"].as_str().and_then(|path| Path::new(path).parent());
+        if let (Some(file), Some(folder)) = (file, folder) {
+            found.push(Executable { file: file.to_owned(), folder: folder.to_owned() });
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_those_of_the_named_test() {
+        let line = |name: &str, kind: &str| {
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "manifest_path": "/w/tests/Cargo.toml",
+                "target": {"name": name, "kind": [kind]},
+                "executable": format!("/t/{kind}-{name}"),
+            })
+            .to_string()
+        };
+        let messages = [
+            line("wire", "lib"),
+            line("wire", "test"),
+            line("tidy", "test"),
+            r#"{"reason": "build-finished", "success": true}"#.to_owned(),
+        ]
+        .join("\n");
+        let found = executables(&messages, "wire").expect("lines are JSON");
+        assert_eq!(
+            found,
+            [Executable { file: "/t/test-wire".to_owned(), folder: "/w/tests".into() }]
+        );
+        assert!(executables("not JSON", "wire").is_err());
+    }
+}
