@@ -86,7 +86,7 @@ pub(crate) struct Tunables {
     #[arg(long, value_name = "BYTES", default_value_t = config::LINK_QUEUE_BYTES,
           value_parser = whole(config::LINK_QUEUE_BYTES_RANGE))]
     link_queue_bytes: u64,
-    /// WebSocket links at once, a number of them; further ones are refused
+    /// Connections at once, a number of them; further ones wait until one ends
     #[arg(long, value_name = "COUNT", default_value_t = config::MAX_CONNECTIONS,
           value_parser = whole(config::MAX_CONNECTIONS_RANGE))]
     max_connections: u64,
@@ -128,7 +128,7 @@ pub(crate) struct ClientArgs {
           default_values = ["ws://127.0.0.1:7101/ws", "ws://127.0.0.1:7102/ws", "ws://127.0.0.1:7103/ws"])]
     pub(crate) servers: Vec<String>,
     /// Token that says who you are, where the servers ask for one (better given by the environment:
-    /// other users of this machine can read command lines) [default: none]
+    /// other users of this machine can read command lines)
     #[arg(long, value_name = "TOKEN", value_parser = values::token)]
     pub(crate) token: Option<String>,
     /// How long to try, as a time such as 5s, 500ms, 2m or plain seconds

@@ -37,7 +37,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "DEVICE", value_parser = values::device,
           default_value = Device::DEFAULT)]
     device: Device,
-    /// What else others shall know, as a JSON object of at most 1024 bytes [default: nothing]
+    /// What else others shall know, as a JSON object of at most 1024 bytes
     #[arg(long, value_name = "JSON", value_parser = values::meta)]
     meta: Option<Meta>,
     #[command(flatten)]
@@ -53,9 +53,13 @@ impl Connect {
         };
         let mut events = cluster.events();
         let registering = cluster.connect_user(self.username.as_str(), self.wanted());
-        let Some(held) = client::unless_ended(registering, &mut signals).await? else {
-            client::leave(&cluster, &mut signals).await;
-            return Ok(());
+        let held = match client::unless_ended(registering, &mut signals).await {
+            Ok(Some(held)) => held,
+            // It may have been registered all the same.
+            other => {
+                client::leave(&cluster, &mut signals).await;
+                return other.map(drop);
+            }
         };
         if self.client.json {
             output::json(&held)?;
@@ -95,7 +99,8 @@ impl Connect {
             *username == self.username && *device == self.device
         };
         match event {
-            Event::State { state: State::Disconnected, .. } => {
+            // Every further attempt that fails would say so again.
+            Event::State { previous: State::Connected, state, .. } if *state != State::Closed => {
                 self.say("is disconnected; tries again")
             }
             Event::State { state: State::Connected, .. } => {

@@ -153,8 +153,12 @@ impl Server {
     }
 
     fn failed(&self, status: Option<ExitStatus>) -> Failure {
-        let status = status.map_or_else(|| "?".to_owned(), |status| status.to_string());
-        Failure::Refused(format!("server {} did not start ({status}); see above", self.id))
+        let shown = status.map_or_else(|| "?".to_owned(), |status| status.to_string());
+        let text = format!("server {} did not start ({shown}); see above", self.id);
+        match status.and_then(|status| status.code()) {
+            Some(2) => Failure::Usage(text),
+            _ => Failure::Refused(text),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::escape::Escaped;
+use super::escape::{Escaped, deceives};
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -27,19 +27,26 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let (status, text) = match self {
             Self::Refused(text) => (1, text.clone()),
-            Self::Usage(text) => {
-                (2, format!("{text}\n\nFor more information, try 'rollcall help'."))
-            }
+            Self::Usage(text) => (2, format!("{text}\n\nFor more information, try '--help'.")),
             Self::Unreachable(text) => (3, text.clone()),
             Self::Clap(error) => {
-                // It prints help to standard output; nobody is left to tell if that is closed.
-                let _ = error.print();
+                report_clap(error);
                 return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
             }
             Self::OutputClosed => return ExitCode::SUCCESS,
         };
         eprintln!("error: {}", Escaped::lines(&text));
         ExitCode::from(status)
+    }
+}
+
+/// Help goes to standard output, faults to standard error; nobody is left to tell if that is closed.
+fn report_clap(error: &clap::Error) {
+    let plain = error.render().to_string();
+    if plain.chars().any(|c| c != '\n' && deceives(c)) {
+        eprint!("{}", Escaped::lines(&plain));
+    } else {
+        let _ = error.print();
     }
 }
 

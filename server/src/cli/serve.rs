@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 
 use clap::Args;
-use rollcall_server::Server;
 use rollcall_server::config::{self, Config};
+use rollcall_server::{Server, StartError};
 use rollcall_shared::id::NodeId;
 use tokio::sync::oneshot;
 
@@ -56,8 +56,8 @@ impl Serve {
         let config = self.config()?;
         let id = config.id;
         let mut signals = Signals::listen()?;
-        let refused = |error: String| Failure::Refused(format!("server {id}: {error}"));
-        let server = Server::bind(config).await.map_err(|error| refused(error.to_string()))?;
+        let server = Server::bind(config).await.map_err(|error| start_failure(id, &error))?;
+        tracing::info!(%id, address = %server.local_addr(), url = server.url(), "listening");
         output::line(format_args!("server {id} pid {} {}", std::process::id(), server.url()))?;
 
         let (stop, stopped) = oneshot::channel::<()>();
@@ -70,7 +70,11 @@ impl Serve {
         let mut stop = Some(stop);
         loop {
             tokio::select! {
-                ended = &mut run => return ended.map_err(|error| refused(error.to_string())),
+                ended = &mut run => {
+                    ended.map_err(|error| Failure::Refused(format!("server {id}: {error}")))?;
+                    tracing::info!(%id, "ended");
+                    return Ok(());
+                }
                 () = signals.next() => {
                     if stop.take().is_none() {
                         return Err(Failure::Refused("ended at once by a second signal".to_owned()));
@@ -104,6 +108,15 @@ impl Serve {
         self.tunables.apply(&mut config);
         config.validate().map_err(|fault| Failure::Usage(fault.to_string()))?;
         Ok(config)
+    }
+}
+
+/// A setting that cannot be used is told from a machine that does not play along.
+fn start_failure(id: NodeId, error: &StartError) -> Failure {
+    let text = format!("server {id}: {error}");
+    match error {
+        StartError::Config(_) | StartError::Tokens(_) => Failure::Usage(text),
+        StartError::Listen(..) | StartError::Randomness(_) => Failure::Refused(text),
     }
 }
 

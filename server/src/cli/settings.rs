@@ -54,7 +54,7 @@ pub(crate) fn parse(
     let mut decided = Decided::new(exclusive_groups(&command, name), matches);
     let mut layer = Vec::new();
     for setting in &used {
-        if let Some(values) = setting.from_environment(&environment)? {
+        if let Some(values) = setting.environment_values(&environment)? {
             layer.push((setting.key().to_owned(), values));
         }
     }
@@ -124,7 +124,13 @@ pub(crate) fn command() -> Command {
             (key, table) => format!("; key: {table}.{key}"),
         };
         let mut help = arg.get_help().cloned().unwrap_or_else(StyledStr::new);
-        let _ = write!(help, " [env: {variable}{key}]");
+        // clap says other defaults itself.
+        let default = match (arg.get_action(), arg.get_default_values()) {
+            (ArgAction::SetTrue, _) => " [default: off]",
+            (_, []) if !help.to_string().contains("[default: ") => " [default: none]",
+            _ => "",
+        };
+        let _ = write!(help, "{default} [env: {variable}{key}]");
         arg.help(help)
     };
     command = command.mut_args(|arg| describe("", arg));
@@ -180,7 +186,7 @@ impl Setting {
     }
 
     /// What the environment says, checked; an empty variable says nothing.
-    fn from_environment(
+    fn environment_values(
         &self,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Option<Vec<String>>, Failure> {

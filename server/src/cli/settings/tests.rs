@@ -269,6 +269,9 @@ fn the_command_line_is_well_formed_and_its_help_teaches() {
         for arg in sub.get_arguments().filter(|arg| variable(arg).is_some()) {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("[env: ROLLCALL_"), "{name} --{}: {help}", arg.get_id());
+            let default =
+                arg.get_default_values().is_empty() || *arg.get_action() == ArgAction::SetTrue;
+            assert!(!default || help.contains("[default: "), "{name} --{}: {help}", arg.get_id());
         }
     }
 }
