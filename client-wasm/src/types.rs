@@ -1,0 +1,235 @@
+//! The TypeScript types of results and events, and the making of event objects.
+
+use rollcall_shared::id::{Device, Username};
+use rollcall_shared::session::{Code, State, WatchChange};
+use rollcall_shared::time::Instant;
+use wasm_bindgen::prelude::*;
+
+use crate::host;
+
+pub(crate) fn state(
+    state: State,
+    previous: State,
+    retry_at: Option<Instant>,
+    code: Option<Code>,
+) -> JsValue {
+    let event =
+        host::object(&[("state", state.as_str().into()), ("previous", previous.as_str().into())]);
+    if let Some(at) = retry_at {
+        let wait_ms = at.since(host::now()).as_millis() as f64;
+        host::set(&event, "retry_at_ms", &(host::unix_ms() as f64 + wait_ms).into());
+    }
+    if let Some(code) = code {
+        host::set(&event, "code", &code.as_str().into());
+    }
+    event
+}
+
+pub(crate) fn failover(from: &str, to: &str, reason: &str) -> JsValue {
+    host::object(&[("from", from.into()), ("to", to.into()), ("reason", reason.into())])
+}
+
+pub(crate) fn registration(username: &Username, device: &Device, code: Option<Code>) -> JsValue {
+    let event =
+        host::object(&[("username", username.as_str().into()), ("device", device.as_str().into())]);
+    if let Some(code) = code {
+        host::set(&event, "code", &code.as_str().into());
+    }
+    event
+}
+
+pub(crate) fn traced(direction: &str, text: &str) -> JsValue {
+    host::object(&[
+        ("direction", direction.into()),
+        ("text", text.into()),
+        ("at_ms", (host::unix_ms() as f64).into()),
+    ])
+}
+
+/// A change as it is pushed: its payload, with the message's type and origin beside it.
+pub(crate) fn change(change: &WatchChange) -> JsValue {
+    let payload = serde_json::to_string(&change.change).unwrap_or_default();
+    let value = host::json(&payload);
+    host::set(&value, "type", &change.kind.tag().into());
+    host::set(&value, "origin", &(&*change.origin).into());
+    value
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** A WebSocket URL, such as "ws://127.0.0.1:7101/ws". */
+export type ServerUrl = string;
+
+export interface ConnectOptions {
+  /** Servers to try in turn. One is enough: the client learns of the others. */
+  servers: readonly ServerUrl[];
+  /** Who this client is: a secret of 1–64 of `A-Z a-z 0-9 . _ -`. By default random, and kept over reloads of the tab. */
+  clientId?: string;
+  /** How long a call may take with all its retries, in milliseconds. Default 5000. */
+  timeout?: number;
+  /** The shortest wait before a lost link is opened again, in milliseconds. Default 100. */
+  minReconnectDelay?: number;
+  /** The longest wait before a lost link is opened again, in milliseconds. Default 5000. */
+  maxReconnectDelay?: number;
+  /** Gives the token to show, before each link is opened. */
+  getToken?: () => string | null | undefined | Promise<string | null | undefined>;
+  /** Resolve at once instead of waiting for a server; calls wait for one then. */
+  lazy?: boolean;
+}
+
+/** Why a call failed. */
+export type ErrorCode =
+  | "malformed" | "unknown_type" | "invalid_argument" | "too_large"
+  | "username_taken" | "not_owner" | "not_found"
+  | "unauthenticated" | "forbidden" | "rate_limited" | "overloaded"
+  | "no_quorum" | "outcome_unknown" | "stale_request" | "internal"
+  | "timeout" | "closed" | "unreachable";
+
+/** What failed calls reject with. */
+export interface RollcallError extends Error {
+  code: ErrorCode;
+  /** The argument at fault. */
+  field?: string;
+}
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+/** What an application keeps with a registration: at most 1024 bytes as JSON. */
+export type Meta = { readonly [key: string]: Json };
+
+export interface Registration {
+  /** An IPv4 or IPv6 address, or "observed": the one the server sees this client at. */
+  ip: string;
+  /** 1 … 65535. */
+  port: number;
+  /** Which of the user's devices; "default" if left out. */
+  device?: string;
+  meta?: Meta;
+}
+
+export interface Registered {
+  username: string;
+  device: string;
+  revision: number;
+}
+
+export interface Address {
+  device: string;
+  ip: string;
+  port: number;
+  meta?: Meta;
+  revision: number;
+}
+
+export interface User {
+  username: string;
+  addresses: Address[];
+}
+
+export interface UserAddress {
+  /** Who is online. */
+  users: User[];
+  /** Who is not. */
+  unknown: string[];
+  /** The revision all of it is true at. */
+  revision: number;
+}
+
+/** Whom a watch is about: exactly one of these. */
+export type Filter =
+  | { usernames: readonly string[]; prefix?: undefined; all?: undefined }
+  | { prefix: string; usernames?: undefined; all?: undefined }
+  | { all: true; usernames?: undefined; prefix?: undefined };
+
+interface ChangeBase {
+  username: string;
+  device: string;
+  revision: number;
+  /** Whether any device of the user is there after it. */
+  online: boolean;
+  /** The server that told, as "server/2". */
+  origin: string;
+}
+
+/** A device appeared, or is reached differently. */
+export interface UserHere extends ChangeBase {
+  type: "UserConnected" | "UserUpdated";
+  ip: string;
+  port: number;
+  meta?: Meta;
+}
+
+/** A device is gone. */
+export interface UserGone extends ChangeBase {
+  type: "UserDisconnected";
+  reason: "left" | "expired";
+}
+
+export type Change = UserHere | UserGone;
+
+export interface Status {
+  node: number;
+  cluster: string;
+  role: "leader" | "follower" | "candidate" | "blank";
+  leader: number | null;
+  epoch: number;
+  revision: number;
+  members: { node: number; url: ServerUrl; state: "up" | "down" }[];
+  version: string;
+  uptime_ms: number;
+  connections: number;
+  sessions: number;
+  registrations: number;
+  users: number;
+  subscriptions: number;
+}
+
+export interface Welcome {
+  node: number;
+  client: string;
+  version: number;
+  cluster: string;
+  session: number;
+  resumed: boolean;
+  next_id: number;
+  observed: { ip: string; port: number };
+  leader: number | null;
+  members: { node: number; url: ServerUrl }[];
+  limits: {
+    window: number;
+    message_bytes: number;
+    usernames: number;
+    sequence_count: number;
+    meta_bytes: number;
+    subscriptions: number;
+    devices: number;
+  };
+  session_grace_ms: number;
+  heartbeat_ms: number;
+}
+
+export type State = "connecting" | "connected" | "disconnected" | "closed";
+
+export interface RollcallEvents {
+  /** `retry_at_ms`: when it tries again, as `Date.now()` counts; `code`: why it closed. */
+  state: { state: State; previous: State; retry_at_ms?: number; code?: ErrorCode };
+  /** Another server serves this client now. */
+  failover: { from: ServerUrl; to: ServerUrl; reason: string };
+  /** A watch missed changes; the differences follow as changes. */
+  resync: Record<string, never>;
+  /** Another session of the same principal took over a registration: it is held no more. */
+  sessionreplaced: { username: string; device: string };
+  /** A registration ended with its session and was refused afterwards: it is held no more. */
+  registrationlost: { username: string; device: string; code: ErrorCode };
+  /** A message as it travels. It may show the client id and the token, which are secrets. */
+  message: { direction: "out" | "in"; text: string; at_ms: number };
+}
+
+export interface Rollcall {
+  /** Calls `listener` for every event of this name, until `off`. */
+  on<Name extends keyof RollcallEvents>(event: Name, listener: (event: RollcallEvents[Name]) => void): void;
+  /** Calls `listener` no more. */
+  off<Name extends keyof RollcallEvents>(event: Name, listener: (event: RollcallEvents[Name]) => void): void;
+}
+
+export interface Watch extends AsyncIterableIterator<Change, undefined, undefined> {}
+"#;
