@@ -1,6 +1,6 @@
 //! `cargo xtask dev`: builds the browser client and the server, then becomes `rollcall dev`.
 //!
-//! The cluster itself, its output and its end on Ctrl-C are the binary's.
+//! The cluster itself, where its console is and its end on Ctrl-C are the binary's.
 
 use std::process::ExitCode;
 
@@ -8,23 +8,14 @@ use crate::process::{Result, Task};
 use crate::web;
 use crate::workspace::Workspace;
 
-/// Where `rollcall dev` puts its first server unless told otherwise.
-const BASE_PORT: &str = "7101";
-
 pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<ExitCode> {
     let first = !workspace.binary("release").is_file();
-    eprintln!(
-        "[1/3] building the browser client{}",
-        if first { " (first time: a minute)" } else { "" }
-    );
+    let hint = if first { " (the first time takes some minutes)" } else { "" };
+    eprintln!("[1/3] building the browser client{hint}");
     web::run(workspace)?;
-    eprintln!(
-        "[2/3] building the server{}",
-        if first { " (first time: some minutes)" } else { "" }
-    );
+    eprintln!("[2/3] building the server{hint}");
     build_release(workspace)?;
-    eprintln!("[3/3] starting; once it is ready, the console is at {}", console(args));
-    eprintln!("      Ctrl-C ends it");
+    eprintln!("[3/3] starting the cluster");
     become_program(&cluster(workspace, args), workspace)
 }
 
@@ -42,18 +33,6 @@ fn cluster(workspace: &Workspace, args: &[&str]) -> Task {
     let chosen = args.iter().any(|arg| placed.iter().any(|flag| is_flag(arg, flag)));
     let task = if chosen { task } else { task.arg("--in-memory") };
     task.args(args.iter().copied())
-}
-
-fn console(args: &[&str]) -> String {
-    let mut port = BASE_PORT;
-    for (index, arg) in args.iter().enumerate() {
-        if let Some(value) = arg.strip_prefix("--base-port=") {
-            port = value;
-        } else if *arg == "--base-port" {
-            port = args.get(index + 1).copied().unwrap_or(BASE_PORT);
-        }
-    }
-    format!("http://127.0.0.1:{port}/")
 }
 
 fn is_flag(arg: &str, flag: &str) -> bool {
@@ -89,12 +68,5 @@ mod tests {
         assert!(line(&["--data-dir", "d"]).ends_with("dev --data-dir d"));
         assert!(line(&["--data-dir=d"]).ends_with("dev --data-dir=d"));
         assert!(line(&["--in-memory"]).ends_with("dev --in-memory"));
-    }
-
-    #[test]
-    fn the_console_is_on_the_base_port() {
-        assert_eq!(console(&[]), "http://127.0.0.1:7101/");
-        assert_eq!(console(&["--base-port", "7201"]), "http://127.0.0.1:7201/");
-        assert_eq!(console(&["--size", "1", "--base-port=7301"]), "http://127.0.0.1:7301/");
     }
 }
