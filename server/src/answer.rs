@@ -286,3 +286,6 @@ fn json<T: Serialize>(value: &T) -> String {
 
 /// What the lists of one part may take: the rest is for the fields around them.
 const PART_BYTES: usize = limits::MESSAGE_BYTES - 1024;
+
+#[cfg(test)]
+mod tests;

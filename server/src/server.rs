@@ -146,12 +146,8 @@ impl Server {
         let _ = stop.send(true);
         // Each thread ends by itself now; the bound of the slowest is its own.
         while threads.ended.next().await.is_some() {}
-        let joined = threads.handles.into_iter().map(thread::JoinHandle::join);
-        if joined.fold(true, |well, result| well && result.is_ok()) {
-            Ok(())
-        } else {
-            Err(RunError::Died)
-        }
+        let joined: Vec<_> = threads.handles.into_iter().map(thread::JoinHandle::join).collect();
+        if joined.iter().all(Result::is_ok) { Ok(()) } else { Err(RunError::Died) }
     }
 }
 
@@ -245,12 +241,15 @@ async fn run_shard(
     mut stopped: watch::Receiver<bool>,
 ) {
     let (outbox, inbox) = (Rc::clone(&shard), Rc::clone(&shard));
-    let outbox = tokio::task::spawn_local(async move { outbox.run_outbox(to_node).await });
-    let inbox = tokio::task::spawn_local(async move { inbox.run_inbox(from_node).await });
+    let mut outbox = tokio::task::spawn_local(async move { outbox.run_outbox(to_node).await });
+    let mut inbox = tokio::task::spawn_local(async move { inbox.run_inbox(from_node).await });
     loop {
         tokio::select! {
             biased;
             _ = stopped.changed() => break,
+            // Only a bug ends one of these early; the server must not go on without it.
+            _ = &mut outbox => return,
+            _ = &mut inbox => return,
             next = accepted.recv() => {
                 let Some((stream, peer, permit)) = next else { break };
                 let Ok(stream) = TcpStream::from_std(stream) else { continue };

@@ -42,7 +42,7 @@ pub(crate) struct Shard {
     subscriptions: RefCell<Index>,
     /// Subscriptions that must see more than this shard has applied.
     waiting: RefCell<Vec<Waiting>>,
-    /// Links whose socket is not closed yet.
+    /// Sockets of links that are not closed yet.
     open: Cell<usize>,
     /// Told when a socket has been closed.
     closed: Notify,
@@ -84,7 +84,6 @@ impl Shard {
         let id = LinkId(self.number << SHARD_SHIFT | self.last_link.get());
         let link = Rc::new(Link::new(id, peer, local, self.context.config.link_queue_bytes));
         self.links.borrow_mut().insert(id, Rc::clone(&link));
-        self.open.set(self.open.get() + 1);
         self.context.metrics.link_opened();
         if self.context.draining.load(std::sync::atomic::Ordering::Relaxed) {
             self.send_away(&link);
@@ -104,10 +103,17 @@ impl Shard {
         self.context.metrics.link_ended();
     }
 
-    /// Takes note that the socket of a forgotten link is closed.
-    pub(crate) fn closed(&self) {
-        self.open.set(self.open.get() - 1);
-        self.closed.notify_one();
+    /// Counts a socket until what is returned is dropped.
+    pub(crate) fn open_socket(self: &Rc<Self>) -> impl Drop + use<> {
+        struct Open(Rc<Shard>);
+        impl Drop for Open {
+            fn drop(&mut self) {
+                self.0.open.set(self.0.open.get() - 1);
+                self.0.closed.notify_one();
+            }
+        }
+        self.open.set(self.open.get() + 1);
+        Open(Rc::clone(self))
     }
 
     /// Which close code a link deserves that has not said what it must, if so.

@@ -95,3 +95,62 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filter() -> impl Strategy<Value = Filter> {
+        let name = || "[abé]{1,3}".prop_map(|name| Username::new(&name).unwrap());
+        prop_oneof![
+            proptest::collection::btree_set(name(), 1..4)
+                .prop_map(|names| Filter::Usernames(names.into_iter().collect())),
+            "[abé]{1,3}".prop_map(|prefix| Filter::Prefix(Prefix::new(&prefix).unwrap())),
+            Just(Filter::All),
+        ]
+    }
+
+    proptest! {
+        /// The index finds exactly the subscriptions whose filter matches, and forgets all.
+        #[test]
+        fn finds_who_must_hear(
+            steps in proptest::collection::vec((filter(), 0_usize..3, any::<bool>()), 1..40),
+            name in "[abé]{1,4}",
+        ) {
+            let address = "127.0.0.1:1".parse().unwrap();
+            let links: Vec<_> =
+                (0..3).map(|n| Rc::new(Link::new(LinkId(n), address, address, 1))).collect();
+            let name = Username::new(&name).unwrap();
+            let mut index = Index::default();
+            let mut live = BTreeMap::new();
+            for (number, (filter, link, stays)) in steps.into_iter().enumerate() {
+                let number = SubscriptionId(number as u64);
+                index.insert(&filter, number, &links[link]);
+                if stays {
+                    live.insert((links[link].id(), number), filter);
+                } else {
+                    index.remove(&filter, number, links[link].id());
+                }
+            }
+            let mut heard = BTreeSet::new();
+            index.for_each_match(&name, |link, number| {
+                assert!(heard.insert((link.id(), number)), "told twice");
+            });
+            let expected: BTreeSet<_> = live
+                .iter()
+                .filter(|(_, filter)| filter.matches(&name))
+                .map(|(key, _)| *key)
+                .collect();
+            prop_assert_eq!(heard, expected);
+            for ((link, number), filter) in live {
+                index.remove(&filter, number, link);
+            }
+            prop_assert!(index.all.is_empty() && index.by_name.is_empty());
+            prop_assert!(index.by_prefix.is_empty() && index.lengths.is_empty());
+        }
+    }
+}

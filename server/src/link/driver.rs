@@ -62,6 +62,7 @@ struct Driver {
 
 /// Serves a link until it ends.
 pub(crate) async fn serve(stream: Metered, link: Rc<Link>, shard: Rc<Shard>) {
+    let _open = shard.open_socket();
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await;
     let now = Instant::now();
     let timer = Box::pin(sleep_until(now));
@@ -77,14 +78,27 @@ pub(crate) async fn serve(stream: Metered, link: Rc<Link>, shard: Rc<Shard>) {
         received: 0,
         sent: 0,
     };
+    let linked = Linked { shard: Rc::clone(&shard), link };
     let end = poll_fn(|cx| driver.poll(cx)).await;
-    shard.unlink(&link);
+    drop(linked);
     if let End::Close(code) = end {
         shard.context().metrics.link_closed(code.code());
-        tracing::debug!(peer = %link.peer, code = code.code(), "link closed: {}", code.reason());
+        let peer = driver.link.peer;
+        tracing::debug!(%peer, code = code.code(), "link closed: {}", code.reason());
     }
     driver.finish(end).await;
-    shard.closed();
+}
+
+/// Ends the link however its driver ends, by a bug too: no session may outlive it unseen.
+struct Linked {
+    shard: Rc<Shard>,
+    link: Rc<Link>,
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        self.shard.unlink(&self.link);
+    }
 }
 
 impl Driver {

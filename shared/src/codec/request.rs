@@ -244,11 +244,19 @@ fn typed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
     })
 }
 
-/// What serde_json says, without "at line 1 column 17": the place is within the payload and
-/// would mislead.
+/// What serde_json says, without "at line 1 column 17" (the place is within the payload and would
+/// mislead) and without more of the client's own text than helps.
 fn without_place(fault: &serde_json::Error) -> String {
     let text = fault.to_string();
-    text.rsplit_once(" at line ").map_or_else(|| text.clone(), |(what, _)| what.to_owned())
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    shortened(what)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(FAULT_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn client_of(origin: &str) -> Result<ClientId, Error> {
@@ -259,8 +267,7 @@ fn client_of(origin: &str) -> Result<ClientId, Error> {
 }
 
 fn unknown_type(tag: &str) -> Error {
-    let shown: String = tag.chars().take(64).collect();
-    Error::new(ErrorCode::UnknownType, format!("{shown:?} is not a type of request"))
+    Error::new(ErrorCode::UnknownType, format!("{:?} is not a type of request", shortened(tag)))
 }
 
 fn no_id() -> Error {
@@ -268,6 +275,7 @@ fn no_id() -> Error {
 }
 
 fn not_an_object(why: impl std::fmt::Display) -> Error {
+    let why = shortened(&why.to_string());
     Error::new(ErrorCode::Malformed, format!("a message is one JSON object: {why}"))
 }
 
@@ -379,6 +387,9 @@ struct RawUnsubscribe {
     #[serde(default, deserialize_with = "present")]
     subscription: Option<u64>,
 }
+
+/// How much of a fault is told: it may quote what the client sent.
+const FAULT_CHARS: usize = 160;
 
 #[cfg(test)]
 mod tests;

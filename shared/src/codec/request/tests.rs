@@ -132,6 +132,24 @@ fn a_fault_names_its_field() {
 }
 
 #[test]
+fn an_error_quotes_little_of_what_was_sent() {
+    let long = "x".repeat(200_000);
+    for text in [
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":"Ping","id":1,"origin":"{long}"}}"#),
+        format!(r#"{{"type":"Ping","id":"{long}"}}"#),
+        format!(r#"{{"type":"ConnectUser","id":1,"payload":{{"username":"a","port":"{long}"}}}}"#),
+        format!(r#"{{"type":"Unsubscribe","id":1,"payload":"{long}"}}"#),
+    ] {
+        let error = match Incoming::parse(&text) {
+            Ok(incoming) => incoming.request().unwrap_err(),
+            Err(rejected) => rejected.error,
+        };
+        assert!(error.message.len() < 1000, "{:.80}", error.message);
+    }
+}
+
+#[test]
 fn meta_over_its_limit_is_too_large() {
     let meta = format!(r#"{{"a":"{}"}}"#, "x".repeat(1025 - 8));
     let raw = format!(r#"{{"username":"a","ip":"::1","port":1,"meta":{meta}}}"#);
