@@ -69,7 +69,7 @@ impl Resolver {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let file: File = toml::from_str(text).map_err(|error| describe(&error, text))?;
         let mut table = HashMap::with_capacity(file.tokens.len());
         for (token, entry) in file.tokens {
             let (Entry::Short(sub) | Entry::Long(Claims { sub })) = entry;
@@ -99,6 +99,12 @@ impl Resolver {
     }
 }
 
+/// Where the file is wrong. The parser's own words quote it, and a log is no place for a token.
+fn describe(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {} does not fit", before.matches('\n').count() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +122,15 @@ mod tests {
     fn a_file_that_lets_nobody_in_is_refused() {
         for text in ["", "[tokens]\n", "[tokens]\na = 5\n", "[tokens]\na = \"x y\"\n", "[x]\n"] {
             assert!(Resolver::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_names_its_line_and_quotes_no_token() {
+        for text in ["\n\"hush\" = \"ann\"\n", "[tokens]\n\"hush\" = 5\n", "[tokens]\n\"hush\" =\n"]
+        {
+            let fault = Resolver::parse(text).unwrap_err();
+            assert_eq!(fault, "line 2 does not fit", "{text:?}");
         }
     }
 }

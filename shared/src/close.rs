@@ -64,19 +64,10 @@ mod tests {
 
     #[test]
     fn codes_tell_whether_to_come_back() {
-        for code in [
-            1000, 1001, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4099, 4200,
-        ] {
+        for code in [1000, 1001, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4099, 4200] {
             assert!(may_reconnect(code), "{code}");
         }
-        for code in [
-            1002,
-            1003,
-            1007,
-            1009,
-            CloseCode::Unauthenticated.code(),
-            4199,
-        ] {
+        for code in [1002, 1003, 1007, 1009, CloseCode::Unauthenticated.code(), 4199] {
             assert!(!may_reconnect(code), "{code}");
         }
     }

@@ -175,9 +175,7 @@ fn bounded(text: &str, limit: usize) -> Result<(), InvalidName> {
 }
 
 fn first_bad(text: &str, bad: impl Fn(char) -> bool) -> Result<(), InvalidName> {
-    text.chars()
-        .find(|&c| bad(c))
-        .map_or(Ok(()), |c| Err(InvalidName::Character(c)))
+    text.chars().find(|&c| bad(c)).map_or(Ok(()), |c| Err(InvalidName::Character(c)))
 }
 
 /// A number with a meaning of its own.
@@ -235,26 +233,15 @@ mod tests {
     #[test]
     fn names_are_measured_in_bytes() {
         assert!(Username::new(&"é".repeat(64)).is_ok());
-        assert_eq!(
-            Username::new(&"é".repeat(65)),
-            Err(InvalidName::TooLong { limit: 128 })
-        );
+        assert_eq!(Username::new(&"é".repeat(65)), Err(InvalidName::TooLong { limit: 128 }));
         assert_eq!(Device::new(""), Err(InvalidName::Empty));
-        assert_eq!(
-            Device::new(&"d".repeat(65)),
-            Err(InvalidName::TooLong { limit: 64 })
-        );
+        assert_eq!(Device::new(&"d".repeat(65)), Err(InvalidName::TooLong { limit: 64 }));
     }
 
     #[test]
     fn names_refuse_what_cannot_be_seen() {
-        for c in [
-            ' ', '\t', '\n', '\0', '\u{85}', '\u{a0}', '\u{3000}', '\u{7f}',
-        ] {
-            assert_eq!(
-                Username::new(&format!("a{c}b")),
-                Err(InvalidName::Character(c))
-            );
+        for c in [' ', '\t', '\n', '\0', '\u{85}', '\u{a0}', '\u{3000}', '\u{7f}'] {
+            assert_eq!(Username::new(&format!("a{c}b")), Err(InvalidName::Character(c)));
         }
         assert!(Username::new("名前").is_ok());
     }
@@ -263,9 +250,6 @@ mod tests {
     fn client_ids_have_their_own_alphabet() {
         assert!(ClientId::new("AZaz09._-").is_ok());
         assert_eq!(ClientId::new("a/b"), Err(InvalidName::Character('/')));
-        assert_eq!(
-            ClientId::new(&"x".repeat(65)),
-            Err(InvalidName::TooLong { limit: 64 })
-        );
+        assert_eq!(ClientId::new(&"x".repeat(65)), Err(InvalidName::TooLong { limit: 64 }));
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn client(request: Request<Incoming>, place: Place, shard: &Rc<Shard>
         let message = "pages of this origin may not connect; see --allow-origin\n";
         return text(StatusCode::FORBIDDEN, message);
     }
-    let offered = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    // Unlike the tokens of HTTP, subprotocols differ by case: a client checks what it gets back.
+    let offered = values(request.headers(), &SEC_WEBSOCKET_PROTOCOL).any(|it| it == SUBPROTOCOL);
     if request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) && !offered {
         let message = format!("this server speaks the subprotocol {SUBPROTOCOL}\n");
         return text(StatusCode::BAD_REQUEST, message);
@@ -99,12 +100,13 @@ fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>>
 
 /// Whether a comma-separated header has `token`, whatever its case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
+    values(headers, name).any(|value| value.eq_ignore_ascii_case(token))
+}
+
+/// The values of a comma-separated header.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// Whether the page that connects may. Clients that are no pages send no origin.

@@ -23,22 +23,13 @@ impl Error {
     /// An error that names no field.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let retry = code.is_retryable();
-        Self {
-            code,
-            message: message.into(),
-            retry,
-            field: None,
-            retry_after_ms: None,
-        }
+        Self { code, message: message.into(), retry, field: None, retry_after_ms: None }
     }
 
     /// A fault in `field` of a payload.
     pub fn in_field(field: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(ErrorCode::InvalidArgument, message);
-        Self {
-            field: Some(field.into()),
-            ..error
-        }
+        Self { field: Some(field.into()), ..error }
     }
 }
 
@@ -123,9 +114,6 @@ impl ErrorCode {
     /// Whether the same request may succeed later or elsewhere.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::NoQuorum | Self::Overloaded | Self::RateLimited | Self::OutcomeUnknown
-        )
+        matches!(self, Self::NoQuorum | Self::Overloaded | Self::RateLimited | Self::OutcomeUnknown)
     }
 }

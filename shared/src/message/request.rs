@@ -72,10 +72,7 @@ impl RequestKind {
     /// Whether it changes replicated state, and so is remembered for retries.
     #[must_use]
     pub const fn is_write(self) -> bool {
-        matches!(
-            self,
-            Self::ConnectUser | Self::DisconnectUser | Self::GetSequenceNumber
-        )
+        matches!(self, Self::ConnectUser | Self::DisconnectUser | Self::GetSequenceNumber)
     }
 }
 
