@@ -3,6 +3,8 @@
 //! A field's name is its key in the configuration file, its flag makes the name of its environment
 //! variable; [`super::settings`] reads both from these definitions.
 
+#![allow(rustdoc::bare_urls, reason = "the comments of flags are what --help prints")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

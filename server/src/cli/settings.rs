@@ -5,7 +5,7 @@
 //! there is checked by the flag's own parser and then takes the place of the flag's default; so
 //! what the command line says always wins, and a command sees values, not sources.
 //!
-//! Reads no file format: that is [`file`]'s. What a value means is the commands' business.
+//! Reads no file format: that is [`mod@file`]'s. What a value means is the commands' business.
 
 mod file;
 #[cfg(test)]

@@ -269,8 +269,8 @@ fn the_command_line_is_well_formed_and_its_help_teaches() {
         for arg in sub.get_arguments().filter(|arg| variable(arg).is_some()) {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("[env: ROLLCALL_"), "{name} --{}: {help}", arg.get_id());
-            let default =
-                arg.get_default_values().is_empty() || *arg.get_action() == ArgAction::SetTrue;
+            let default = arg.get_default_values().is_empty()
+                || matches!(arg.get_action(), ArgAction::SetTrue);
             assert!(!default || help.contains("[default: "), "{name} --{}: {help}", arg.get_id());
         }
     }
@@ -296,6 +296,28 @@ fn every_setting_has_a_variable_and_a_key_of_its_own() {
     }
     for key in ["id", "listen", "members", "advertise", "tokens", "link_queue_bytes", "log"] {
         assert!(places.contains(&(String::new(), key.to_owned())), "{key}");
+    }
+}
+
+#[test]
+fn the_operations_page_lists_every_setting() {
+    let page = include_str!("../../../../docs/operations.md");
+    for setting in settings(&command()) {
+        let (key, long) = (setting.key(), setting.arg.get_long().unwrap_or_default());
+        let is_its_row = |line: &str| {
+            line.contains(&format!("`{key}`"))
+                || line.contains(&format!("`{}.{key}`", setting.table))
+        };
+        let default = setting.arg.get_default_values().first().and_then(|value| value.to_str());
+        let tells = |line: &str| {
+            line.contains(&format!("`--{long}`"))
+                && line.contains(&format!("`{}`", setting.variable))
+                && default.is_none_or(|default| {
+                    default.starts_with("ws:") || line.contains(&format!("`{default}`"))
+                })
+        };
+        let found = page.lines().any(|line| is_its_row(line) && tells(line));
+        assert!(found, "{key}, --{long}, {}, {default:?}: no such row", setting.variable);
     }
 }
 
