@@ -97,19 +97,24 @@ impl Bench {
     }
 }
 
-/// The servers that answer; the others are named.
+/// The servers that answer; where none does, why not, the first refusal before all else.
 async fn reachable(args: &ClientArgs) -> Result<Vec<String>, Failure> {
     let mut servers = Vec::new();
-    let mut fault = None;
+    let (mut unreachable, mut refusal) = (Vec::new(), None);
     for url in &args.servers {
         match Link::open(url, args.token.as_deref(), args.timeout_ms.0).await {
             Ok(_) => servers.push(url.clone()),
-            Err(failure) => fault = Some(failure),
+            Err(Failure::Unreachable(reason)) => unreachable.push(reason),
+            Err(other) => refusal = refusal.or(Some(other)),
         }
     }
-    match fault {
-        Some(failure) if servers.is_empty() => Err(failure),
-        _ => Ok(servers),
+    match refusal {
+        _ if !servers.is_empty() => Ok(servers),
+        Some(refusal) => Err(refusal),
+        None => Err(Failure::Unreachable(format!(
+            "no server could be reached: {}",
+            unreachable.join("; ")
+        ))),
     }
 }
 
