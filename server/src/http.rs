@@ -12,7 +12,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -78,15 +78,24 @@ fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if shard.context().is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
-        "/metrics" => metrics(shard),
+        "/metrics" => metrics(&request, shard),
         _ => files::serve(&request, place.local, shard.context()),
     }
 }
 
-fn metrics(shard: &Shard) -> Reply {
-    let mut reply = text(StatusCode::OK, shard.context().metrics.render());
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    reply.headers_mut().insert(CONTENT_TYPE, kind);
+/// The metrics, in the form that is asked for: Prometheus asks for OpenMetrics, people for neither.
+fn metrics(request: &Request<Incoming>, shard: &Shard) -> Reply {
+    let metrics = &shard.context().metrics;
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let (body, kind) = if open {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (metrics.render_open_metrics(), kind)
+    } else {
+        (metrics.render_prometheus(), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    let mut reply = text(StatusCode::OK, body);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
 }
 

@@ -115,11 +115,16 @@ impl Metrics {
         to.register("node_batch_size", help, self.batch.clone());
     }
 
-    /// The text for `/metrics`.
-    pub(crate) fn render(&self) -> String {
+    /// The text for `/metrics` in the OpenMetrics form.
+    pub(crate) fn render_open_metrics(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a String does not fail");
         text
+    }
+
+    /// The text for `/metrics` in Prometheus' older form.
+    pub(crate) fn render_prometheus(&self) -> String {
+        prometheus_form(&self.render_open_metrics())
     }
 
     pub(crate) fn link_opened(&self) {
@@ -182,6 +187,30 @@ impl Metrics {
     }
 }
 
+/// The two forms differ in where the suffix of a counter stands, and in how the text ends.
+fn prometheus_form(open_metrics: &str) -> String {
+    let counters: Vec<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        let (head, name) = ((words.next(), words.next()), words.nth(0).unwrap_or_default());
+        match head {
+            (Some("#"), Some(word @ ("HELP" | "TYPE"))) if counters.contains(&name) => {
+                let rest = words.next().unwrap_or_default();
+                text.push_str(&format!("# {word} {name}_total {rest}\n"));
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
 fn latency_histogram() -> Histogram {
     Histogram::new(LATENCY_SECONDS)
 }
@@ -191,3 +220,21 @@ const LATENCY_SECONDS: [f64; 12] =
     [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 250e-3, 1.0];
 /// Upper bounds of the batch size buckets.
 const BATCH_SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_form_declares_counters_under_the_name_of_their_samples() {
+        let metrics = Metrics::new();
+        metrics.answered(Some(RequestKind::Ping), None, Duration::from_micros(30));
+        let text = metrics.render_prometheus();
+        assert!(text.contains("# TYPE rollcall_requests_total counter\n"), "{text}");
+        assert!(text.contains("# HELP rollcall_requests_total Requests answered"), "{text}");
+        assert!(text.contains("rollcall_requests_total{type=\"Ping\",outcome=\"ok\"} 1\n"));
+        assert!(text.contains("# TYPE rollcall_connections gauge\n"), "{text}");
+        assert!(!text.contains("# EOF"));
+        assert!(metrics.render_open_metrics().ends_with("# EOF\n"));
+    }
+}

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use rollcall_replica::Replica;
+use rollcall_replica::{Replica, Users};
 use rollcall_shared::id::Revision;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -121,10 +121,18 @@ impl Server {
         self.local
     }
 
-    /// The WebSocket URL for clients.
+    /// The WebSocket URL for clients; where the server listens on all interfaces, the one for
+    /// clients on this machine.
     #[must_use]
     pub fn url(&self) -> String {
-        self.context.url.clone().unwrap_or_else(|| format!("ws://{}/ws", self.local))
+        let here = || {
+            let ip: IpAddr = match self.local {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            format!("ws://{}/ws", SocketAddr::new(ip, self.local.port()))
+        };
+        self.context.url.clone().unwrap_or_else(here)
     }
 
     /// Serves until `shutdown` is ready, then tells clients to move, and ends.
@@ -196,6 +204,8 @@ impl Threads {
             count => count,
         };
         let (to_node, from_shards) = mpsc::channel(node::BATCHES);
+        // Taken before any change: a thread that starts late is told of all of them.
+        let users = Users::clone(&context.view.load());
         let mut deliveries = Vec::new();
         let mut connections = Vec::new();
         for number in 0..count {
@@ -204,9 +214,10 @@ impl Threads {
             deliveries.push(to_shard);
             connections.push(to_accept);
             let (context, stopped) = (Arc::clone(context), stopped.clone());
-            let to_node = to_node.clone();
+            let (to_node, users) = (to_node.clone(), users.clone());
             self.spawn(format!("shard-{number}"), move || {
-                run_shard(Shard::new(context, number), to_node, from_node, accepted, stopped)
+                let shard = Shard::new(context, number, users);
+                run_shard(shard, to_node, from_node, accepted, stopped)
             })?;
         }
         let context = Arc::clone(context);
