@@ -55,8 +55,8 @@ struct Applied {
 }
 
 impl Shard {
-    pub(crate) fn new(context: Arc<Context>, number: usize) -> Rc<Self> {
-        let users = Users::clone(&context.view.load());
+    /// A shard that begins with `users`: the state before the first change it is told of.
+    pub(crate) fn new(context: Arc<Context>, number: usize, users: Users) -> Rc<Self> {
         let config = &context.config;
         let history = History::new(users.revision(), config.history_changes, config.history_bytes);
         Rc::new(Self {

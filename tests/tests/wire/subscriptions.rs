@@ -210,6 +210,30 @@ async fn a_subscription_belongs_to_its_link() {
 }
 
 #[tokio::test]
+async fn links_on_every_thread_see_the_very_first_changes() {
+    // More threads than cores, so that some start late.
+    for _ in 0..5 {
+        let server = Server::with(&["--threads", "16"]);
+        let mut actor = Client::new(&server).await;
+        let mut written = vec![actor.register("first", 1).await];
+        let mut watchers = Vec::new();
+        for _ in 0..32 {
+            let mut client = Client::new(&server).await;
+            let subscribed = client.call("Subscribe", json!({ "all": true })).await;
+            assert_eq!(names_of(&subscribed["users"]), ["first"]);
+            watchers.push(client);
+        }
+        written.push(actor.register("second", 1).await);
+        written.push(actor.unregister("first").await);
+        for mut watcher in watchers {
+            for expected in &written[1..] {
+                assert_eq!(revision(&watcher.push().await["payload"]), *expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn snapshot_and_pushes_give_the_whole_picture_whenever_one_joins() {
     let server = Server::start();
     let mut writers = Vec::new();
