@@ -6,11 +6,11 @@
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,16 @@ impl Server {
 
     /// Starts a server with further flags of `rollcall serve`.
     pub fn with(flags: &[&str]) -> Self {
-        Self::launch(new_directory(), flags)
+        Self::launch(0, new_directory(), flags)
+    }
+
+    /// Starts a server that clients are told to reach under another URL, which is also what it
+    /// prints: so its port is chosen here.
+    pub fn advertised(url: &str, flags: &[&str]) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        Self::launch(port, new_directory(), &[&["--advertise", url], flags].concat())
     }
 
     /// Starts a server that asks for a token; `table` is the file for `--tokens`.
@@ -46,20 +55,20 @@ impl Server {
         let path = directory.path().join("tokens.toml");
         std::fs::write(&path, table).expect("the temporary folder is writable");
         let path = path.display().to_string();
-        Self::launch(directory, &[&["--tokens", &path], flags].concat())
+        Self::launch(0, directory, &[&["--tokens", &path], flags].concat())
     }
 
-    fn launch(directory: TempDir, flags: &[&str]) -> Self {
+    fn launch(port: u16, directory: TempDir, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        let log = Log::default();
-        let (child, port) = spawn(&directory, &flags, 0, &log);
+        let mut log = Log::default();
+        let (child, port) = spawn(&directory, &flags, port, &mut log);
         Self { child, port, flags, directory, log }
     }
 
     /// Kills the server and starts it again on the same port with the same flags.
     pub fn restart(&mut self) {
         self.kill9();
-        let (child, port) = spawn(&self.directory, &self.flags, self.port, &self.log);
+        let (child, port) = spawn(&self.directory, &self.flags, self.port, &mut self.log);
         (self.child, self.port) = (child, port);
     }
 
@@ -129,8 +138,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill9();
+        self.log.finish();
+        let log = self.log.text();
         if thread::panicking() {
-            eprintln!("--- log of the server on port {} ---\n{}---", self.port, self.log.text());
+            eprintln!("--- log of the server on port {} ---\n{log}---", self.port);
+        } else {
+            // A thread of the server that died need not have been noticed by the test.
+            assert!(!log.contains("panicked at"), "the server has a bug:\n{log}");
         }
     }
 }
@@ -193,7 +207,7 @@ pub fn parse_ready_line(line: &str) -> Option<(u32, u16)> {
     Some((pid.parse().ok()?, port.parse().ok()?))
 }
 
-fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &Log) -> (Child, u16) {
+fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &mut Log) -> (Child, u16) {
     let mut child = bare_command(directory.path())
         .args(["serve", "--id", "1", "--in-memory"])
         .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -206,13 +220,15 @@ fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &Log) -> (Child,
     log.follow(child.stderr.take().expect("standard error is piped"));
     let lines = follow_lines(child.stdout.take().expect("standard output is piped"));
     let ready = lines.recv_timeout(PATIENCE);
-    let found = ready.as_deref().ok().and_then(parse_ready_line);
-    let Some((pid, port)) = found else {
+    let said = ready.as_deref().unwrap_or_default();
+    let own = said.starts_with(&format!("server 1 pid {} ", child.id()));
+    let port = if port == 0 { parse_ready_line(said).map(|(_, port)| port) } else { Some(port) };
+    let (true, Some(port)) = (own, port) else {
         let _ = child.kill();
         let _ = child.wait();
+        log.finish();
         panic!("the server said {ready:?} instead of where it listens\n{}", log.text());
     };
-    assert_eq!(pid, child.id(), "the line names the server's own process");
     (child, port)
 }
 
@@ -229,13 +245,16 @@ fn follow_lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 }
 
 /// The end of what a process wrote, at most [`LOG_LINES_MAX`] lines.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
+#[derive(Debug, Default)]
+struct Log {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
 
 impl Log {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
-        let lines = Arc::clone(&self.0);
-        thread::spawn(move || {
+    fn follow(&mut self, pipe: impl Read + Send + 'static) {
+        let lines = Arc::clone(&self.lines);
+        self.readers.push(thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 let mut lines = lines.lock().expect("no holder of the log panics");
                 if lines.len() == LOG_LINES_MAX {
@@ -243,13 +262,20 @@ impl Log {
                 }
                 lines.push_back(line);
             }
-        });
+        }));
+    }
+
+    /// Waits for the last line of a process that has ended.
+    fn finish(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("no reader panics");
+        }
     }
 
     fn text(&self) -> String {
-        let lines = self.0.lock().expect("no holder of the log panics");
+        let lines = self.lines.lock().expect("no holder of the log panics");
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }
 
-const LOG_LINES_MAX: usize = 200;
+const LOG_LINES_MAX: usize = 400;

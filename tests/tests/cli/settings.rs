@@ -50,13 +50,10 @@ async fn flags_win_over_the_environment_over_the_file_over_defaults() {
 
 #[tokio::test]
 async fn a_server_can_be_set_up_by_its_environment_alone() {
-    let environment = [
-        ("ROLLCALL_ID", "1"),
-        ("ROLLCALL_IN_MEMORY", "true"),
-        ("ROLLCALL_ADVERTISE", "wss://example.org/ws"),
-    ];
+    let environment =
+        [("ROLLCALL_ID", "1"), ("ROLLCALL_IN_MEMORY", "true"), ("ROLLCALL_HEARTBEAT_MS", "4321")];
     let said = welcome(&[], &environment).await;
-    assert_eq!(said["members"], json!([{ "node": 1, "url": "wss://example.org/ws" }]));
+    assert_eq!(said["heartbeat_ms"], 4321);
     let directory = new_directory();
     let file = write(directory.path(), "rollcall.toml", "id = 1\nin_memory = true\n");
     let said = welcome(&[], &[("ROLLCALL_CONFIG", &file)]).await;

@@ -192,7 +192,7 @@ async fn meta_has_at_most_1024_bytes_in_compact_form() {
 #[tokio::test]
 async fn white_space_between_tokens_of_meta_does_not_count() {
     let server = Server::start();
-    let mut client = Client::new(&server).await;
+    let mut client = Client::anonymous(&server).await;
     let meta = json!({ "k": "x".repeat(1024 - r#"{"k":""}"#.len()) }).to_string();
     let roomy = meta.replacen(':', &format!(" :{}\n\t", " ".repeat(3000)), 1);
     let message = format!(

@@ -27,8 +27,7 @@ async fn welcome_says_everything_a_client_needs() {
 #[tokio::test]
 async fn welcome_states_what_was_configured() {
     let url = "wss://rollcall.example.org/ws";
-    let flags = ["--session-grace-ms", "4321", "--heartbeat-ms", "1234", "--advertise", url];
-    let server = Server::with(&flags);
+    let server = Server::advertised(url, &["--session-grace-ms", "4321", "--heartbeat-ms", "1234"]);
     let mut client = Client::new(&server).await;
     let welcome = client.call("Hello", json!({})).await;
     assert_eq!(welcome["session_grace_ms"], 4321);
