@@ -108,15 +108,14 @@ fn meta(args: &Args) -> Result<Option<Meta>, Error> {
     };
     let text = JSON::stringify(&value).ok().and_then(|text| text.as_string());
     let text = text.filter(|text| text.starts_with('{'));
-    let meta = text.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let (Some(text), Some(meta)) = (&text, meta) else {
+    let Some(text) = text else {
         return Err(Error::invalid("meta", "meta is not an object that JSON can write".to_owned()));
     };
     if text.len() > limits::META_BYTES {
         let error = Error::invalid("meta", "meta is larger than 1024 bytes as JSON".to_owned());
         return Err(Error { code: Code::Refused(ErrorCode::TooLarge), ..error });
     }
-    Ok(Some(meta))
+    Ok(Some(Meta::trusted(&text)))
 }
 
 pub(crate) fn device(args: &Args) -> Result<Device, Error> {

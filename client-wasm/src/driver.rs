@@ -5,13 +5,13 @@
 //! the client again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
 use rollcall_shared::message::{Filter, Request};
 use rollcall_shared::session::{
-    CallId, Code, Error, Event, LinkId, Output, Session, State, WatchId,
+    CallId, Code, Error, Event, LinkId, Output, Session, State, Table, WatchId,
 };
 use rollcall_shared::time::Instant;
 use wasm_bindgen::prelude::*;
@@ -40,9 +40,9 @@ type Input = Box<dyn FnOnce(&mut Core, Instant)>;
 /// All that a driver owns.
 pub(crate) struct Core {
     pub(crate) session: Session,
-    sockets: BTreeMap<LinkId, Socket>,
-    waiting: BTreeMap<CallId, (Answer, Settle)>,
-    pub(crate) watches: BTreeMap<WatchId, Rc<Inbox>>,
+    sockets: Table<LinkId, Socket>,
+    waiting: Table<CallId, (Answer, Settle)>,
+    pub(crate) watches: Table<WatchId, Rc<Inbox>>,
     listeners: Vec<(String, Function)>,
     get_token: Option<Function>,
     connecting: Option<Connecting>,
@@ -99,9 +99,9 @@ pub(crate) fn connect(options: Options) -> Promise {
         let client = identity.client.clone();
         let mut core = Core {
             session: Session::new(config, client, seed, host::unix_ms(), now),
-            sockets: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            watches: BTreeMap::new(),
+            sockets: Table::default(),
+            waiting: Table::default(),
+            watches: Table::default(),
             listeners: Vec::new(),
             get_token,
             connecting: None,

@@ -5,7 +5,6 @@
 //! where there are locks.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
@@ -24,7 +23,7 @@ pub(crate) struct Identity {
 
 thread_local! {
     /// The ids that clients of this page use.
-    static USED: RefCell<BTreeSet<ClientId>> = const { RefCell::new(BTreeSet::new()) };
+    static USED: RefCell<Vec<ClientId>> = const { RefCell::new(Vec::new()) };
 }
 
 type Taker = Rc<RefCell<Option<Box<dyn FnOnce(Identity)>>>>;
@@ -47,14 +46,14 @@ pub(crate) fn choose(given: Option<ClientId>, then: impl FnOnce(Identity) + 'sta
 
 impl Identity {
     fn new(client: ClientId, release: Option<Function>) -> Self {
-        USED.with_borrow_mut(|used| used.insert(client.clone()));
+        USED.with_borrow_mut(|used| used.push(client.clone()));
         Self { client, release }
     }
 }
 
 impl Drop for Identity {
     fn drop(&mut self) {
-        USED.with_borrow_mut(|used| used.remove(&self.client));
+        USED.with_borrow_mut(|used| used.retain(|used| *used != self.client));
         if let Some(release) = &self.release {
             // It resolves a promise, which does not throw.
             let _ = release.call0(&JsValue::UNDEFINED);
@@ -117,7 +116,10 @@ fn random() -> ClientId {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    ClientId::new(&text).expect("hexadecimal digits are allowed in a client id")
+    match ClientId::new(&text) {
+        Ok(client) => client,
+        Err(_) => unreachable!("hexadecimal digits are allowed in a client id"),
+    }
 }
 
 fn stored() -> Option<ClientId> {

@@ -1,5 +1,6 @@
 //! The TypeScript types of results and events, and the making of event objects.
 
+use rollcall_shared::codec::json::Write as _;
 use rollcall_shared::id::{Device, Username};
 use rollcall_shared::session::{Code, State, WatchChange};
 use rollcall_shared::time::Instant;
@@ -48,7 +49,8 @@ pub(crate) fn traced(direction: &str, text: &str) -> JsValue {
 
 /// A change as it is pushed: its payload, with the message's type and origin beside it.
 pub(crate) fn change(change: &WatchChange) -> JsValue {
-    let payload = serde_json::to_string(&change.change).unwrap_or_default();
+    let mut payload = String::new();
+    change.change.write(&mut payload);
     let value = host::json(&payload);
     host::set(&value, "type", &change.kind.tag().into());
     host::set(&value, "origin", &(&*change.origin).into());

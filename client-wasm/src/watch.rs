@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use js_sys::Promise;
+use rollcall_shared::codec::json::Write as _;
 use rollcall_shared::message::User;
 use rollcall_shared::session::{ChangeBuffer, Code, Error, WatchChange, WatchId};
 use wasm_bindgen::prelude::*;
@@ -33,9 +34,11 @@ impl Watch {
         let users = self.driver.read(|core| {
             let view = core.session.view(self.id).map(|(view, _)| view);
             let users: Vec<User> = view.into_iter().flat_map(|view| view.users()).collect();
-            serde_json::to_string(&users)
+            let mut text = String::new();
+            users.write(&mut text);
+            text
         });
-        host::json(users.and_then(Result::ok).as_deref().unwrap_or("[]"))
+        host::json(users.as_deref().unwrap_or("[]"))
     }
 
     /// The revision `users` is true at; 0 once the watch has ended.

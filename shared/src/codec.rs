@@ -2,6 +2,8 @@
 //!
 //! Owns the order of the checks and the fault each reports; the types are [`crate::message`]'s.
 
+pub mod ask;
+pub mod json;
 pub mod reply;
 #[cfg(feature = "server")]
 pub mod request;

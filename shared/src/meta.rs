@@ -5,14 +5,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::limits;
 
 /// A JSON object of at most 1024 bytes in compact form (without white space between tokens).
 #[derive(Clone)]
-pub struct Meta(Arc<RawValue>);
+pub struct Meta(Arc<str>);
 
 /// Why a JSON text cannot be `meta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,21 @@ impl Meta {
         // space away could join two tokens into a valid one.
         serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
             .map_err(|_| InvalidMeta::NotAnObject)?;
-        let raw = RawValue::from_string(compact).map_err(|_| InvalidMeta::NotAnObject)?;
-        Ok(Self(Arc::from(raw)))
+        serde_json::from_str::<&RawValue>(&compact).map_err(|_| InvalidMeta::NotAnObject)?;
+        Ok(Self(Arc::from(compact)))
+    }
+
+    /// Takes the text of a JSON object that was checked elsewhere as it is: one that a server sent,
+    /// or that a browser's `JSON.stringify` wrote.
+    #[must_use]
+    pub fn trusted(json: &str) -> Self {
+        Self(Arc::from(json))
     }
 
     /// The compact JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 }
 
@@ -114,14 +121,17 @@ impl Eq for Meta {}
 
 impl Serialize for Meta {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        // Text held as `RawValue` would need no second look, but making one needs the general
+        // reader, which the browser client has no room for.
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
 /// Takes what a server sent as it is: the server has checked it.
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(|raw| Self(Arc::from(raw)))
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Self::trusted(raw.get()))
     }
 }
 

@@ -14,6 +14,7 @@ mod link;
 mod liveness;
 mod requests;
 mod servers;
+mod table;
 mod view;
 mod watches;
 mod window;
@@ -21,7 +22,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub use buffer::ChangeBuffer;
 pub use event::{
     CallId, ChangeKind, Code, Error, Event, LinkId, Output, State, WatchChange, WatchId,
 };
+pub use table::Table;
 pub use view::View;
 
 use crate::id::{ClientId, Revision, SessionNumber};
@@ -119,7 +121,7 @@ pub struct Session {
     servers: Servers,
     /// Every link that is open or being opened. There is one at a time; links to several servers
     /// would live here side by side.
-    links: BTreeMap<LinkId, Link>,
+    links: Table<LinkId, Link>,
     last_link: u64,
     /// The link that requests go to: the choice, where there are several.
     home: Option<LinkId>,
@@ -180,7 +182,7 @@ impl Session {
             random: Random::new(seed),
             backoff: Backoff::new(config.min_reconnect_delay, config.max_reconnect_delay),
             servers: Servers::new(&config.servers),
-            links: BTreeMap::new(),
+            links: Table::default(),
             last_link: 0,
             home: None,
             course: Course::Running,
@@ -345,7 +347,7 @@ impl Session {
         if now.since(due) > LATE {
             self.wakes.spent = self.wakes.last.unwrap_or_default();
             self.wakes.last = Some(now);
-            let links: Vec<LinkId> = self.links.keys().copied().collect();
+            let links: Vec<LinkId> = self.links.iter().map(|(id, _)| *id).collect();
             for link in links {
                 self.wake_link(now, link);
             }
@@ -366,7 +368,7 @@ impl Session {
     /// When [`Session::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let links = self.links.values().map(Link::deadline).min();
+        let links = self.links.iter().map(|(_, link)| link.deadline()).min();
         let retry = self.home.and_then(|_| self.flights.next_retry());
         let call = self.calls.first().map(|(_, deadline)| self.with_grace(deadline));
         let closing = match self.course {
@@ -434,7 +436,7 @@ impl Session {
     }
 
     fn check_links(&mut self, now: Instant) {
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| *id).collect();
         for id in links {
             let verdict = match self.links.get_mut(&id) {
                 Some(link) => link.handle_timeout(now),

@@ -4,9 +4,10 @@
 //! only, so that it never grows past the devices that the application knows or has yet to hear of;
 //! an application that carries out what it gets always ends with the right set.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::event::{ChangeKind, WatchChange};
+use super::table::Table;
 use super::view::Key;
 
 /// Changes that wait for the application.
@@ -21,7 +22,7 @@ enum Queue {
     /// Every change, in order.
     Whole(VecDeque<WatchChange>),
     /// The net change of each device, in order of the last one of each.
-    Net { changes: BTreeMap<u64, WatchChange>, places: BTreeMap<Key, u64>, next: u64 },
+    Net { changes: Table<u64, WatchChange>, places: Table<Key, u64>, next: u64 },
 }
 
 impl ChangeBuffer {
@@ -39,7 +40,8 @@ impl ChangeBuffer {
                 return;
             }
             let whole = std::mem::take(queue);
-            self.queue = Queue::Net { changes: BTreeMap::new(), places: BTreeMap::new(), next: 0 };
+            self.queue =
+                Queue::Net { changes: Table::default(), places: Table::default(), next: 0 };
             for earlier in whole {
                 self.push_net(earlier);
             }

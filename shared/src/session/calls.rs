@@ -3,9 +3,8 @@
 //! Owns the deadlines and the order in which calls leave; what is under way on a link is
 //! [`super::flights`]'.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::event::{CallId, WatchId};
+use super::table::Table;
 use crate::id::RequestId;
 use crate::message::Request;
 use crate::time::Instant;
@@ -13,10 +12,10 @@ use crate::time::Instant;
 /// The calls without an answer. All have the same timeout, so that the oldest ends first.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    calls: BTreeMap<CallId, Call>,
+    calls: Table<CallId, Call>,
     /// Calls whose turn to be sent has come, writes and other requests.
-    writes: BTreeSet<CallId>,
-    reads: BTreeSet<CallId>,
+    writes: Table<CallId, ()>,
+    reads: Table<CallId, ()>,
     last: u64,
 }
 
@@ -56,14 +55,14 @@ impl Calls {
     pub(super) fn make_ready(&mut self, id: CallId) {
         if let Some(Call { stage: Stage::Queued(request), .. }) = self.calls.get(&id) {
             let queue = if request.kind().is_write() { &mut self.writes } else { &mut self.reads };
-            queue.insert(id);
+            queue.insert(id, ());
         }
     }
 
     /// The oldest call that may be sent, with what it asks.
     pub(super) fn next_ready(&mut self, writes_allowed: bool) -> Option<(CallId, Request)> {
-        let write = self.writes.first().filter(|_| writes_allowed).copied();
-        let read = self.reads.first().copied();
+        let write = self.writes.first().filter(|_| writes_allowed).map(|(id, ())| *id);
+        let read = self.reads.first().map(|(id, ())| *id);
         let id = match (write, read) {
             (Some(write), Some(read)) => write.min(read),
             (write, read) => write.or(read)?,
@@ -94,7 +93,7 @@ impl Calls {
 
     /// The call that ends first, and when.
     pub(super) fn first(&self) -> Option<(CallId, Instant)> {
-        let (id, call) = self.calls.first_key_value()?;
+        let (id, call) = self.calls.first()?;
         Some((*id, call.deadline))
     }
 }

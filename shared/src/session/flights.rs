@@ -3,10 +3,9 @@
 //! A write is sent again under its id until it has an outcome, also after its call gave up: only
 //! so does the window move, and only so is known what stands. Owns no decision about outcomes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::event::{CallId, Error, WatchId};
 use super::held::Life;
+use super::table::Table;
 use super::window::Window;
 use crate::codec::reply::Part;
 use crate::id::RequestId;
@@ -16,9 +15,9 @@ use crate::time::Instant;
 /// Every request under way.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    flights: BTreeMap<RequestId, Flight>,
+    flights: Table<RequestId, Flight>,
     /// When which request is to be sent again.
-    retries: BTreeSet<(Instant, RequestId)>,
+    retries: Table<(Instant, RequestId), ()>,
     window: Window,
 }
 
@@ -89,17 +88,17 @@ impl Flights {
         if let Some((old, _)) = flight.retry.replace((at, why)) {
             self.retries.remove(&(old, id));
         }
-        self.retries.insert((at, id));
+        self.retries.insert((at, id), ());
     }
 
     /// When the next request is to be sent again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
+        self.retries.first().map(|((at, _), ())| *at)
     }
 
     /// A request that is to be sent again by now; it counts as sent.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
-        let (at, id) = *self.retries.first()?;
+        let ((at, id), ()) = *self.retries.first()?;
         if at > now {
             return None;
         }
@@ -114,7 +113,7 @@ impl Flights {
     /// The link is gone: no answer to what was sent on it will come. Takes out what only meant
     /// that link, and leaves the rest to [`Flights::resend`].
     pub(super) fn handle_link_lost(&mut self) -> Vec<Flight> {
-        for flight in self.flights.values_mut() {
+        for (_, flight) in self.flights.iter_mut() {
             flight.uncertain |= flight.retry.is_none();
         }
         let bound: Vec<RequestId> = self
@@ -128,12 +127,12 @@ impl Flights {
 
     /// Everything under way, in order of ids; all of it counts as sent now.
     pub(super) fn resend(&mut self) -> Vec<RequestId> {
-        self.retries.clear();
-        for flight in self.flights.values_mut() {
+        self.retries = Table::default();
+        for (_, flight) in self.flights.iter_mut() {
             flight.retry = None;
             flight.parts = None;
         }
-        self.flights.keys().copied().collect()
+        self.flights.iter().map(|(id, _)| *id).collect()
     }
 }
 

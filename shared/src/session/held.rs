@@ -4,9 +4,8 @@
 //! Writes about one device go one at a time, so that a retried one never overtakes a newer one.
 //! Owns no request ids and no queue but the calls that wait for their device.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::event::CallId;
+use super::table::Table;
 use crate::id::{Device, Username};
 use crate::message::{ConnectUser, DisconnectUser, Request};
 
@@ -20,9 +19,9 @@ pub(super) struct Life(pub(super) u32);
 /// All registrations that are held, asked for or yet to be taken back.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    entries: BTreeMap<Key, Entry>,
+    entries: Table<Key, Entry>,
     /// Where what stands may differ from what is wanted.
-    dirty: BTreeSet<Key>,
+    dirty: Table<Key, ()>,
 }
 
 #[derive(Debug)]
@@ -32,7 +31,7 @@ struct Entry {
     /// A write about it is queued or in flight.
     busy: bool,
     /// The calls after that one.
-    waiting: BTreeSet<CallId>,
+    waiting: Table<CallId, ()>,
 }
 
 /// What the cluster holds under a key, as far as replies tell.
@@ -70,14 +69,14 @@ pub(super) fn key(request: &Request) -> Option<Key> {
 impl Held {
     /// A call wants to write about `key`: whether it may be queued now. Otherwise it waits here.
     pub(super) fn enter(&mut self, key: Key, call: CallId) -> bool {
-        let entry = self.entries.entry(key).or_insert(Entry {
+        let entry = self.entries.get_or_insert(key, || Entry {
             wanted: None,
             stands: Stands::Nothing,
             busy: false,
-            waiting: BTreeSet::new(),
+            waiting: Table::default(),
         });
         if entry.busy {
-            entry.waiting.insert(call);
+            entry.waiting.insert(call, ());
         }
         !std::mem::replace(&mut entry.busy, true)
     }
@@ -85,7 +84,7 @@ impl Held {
     /// A call gave up before its write was sent: the call whose turn it is now, if any.
     pub(super) fn leave(&mut self, key: &Key, call: CallId) -> Option<CallId> {
         let entry = self.entries.get_mut(key)?;
-        if entry.waiting.remove(&call) {
+        if entry.waiting.remove(&call).is_some() {
             return None;
         }
         self.settle(key, Outcome::Unchanged)
@@ -106,10 +105,10 @@ impl Held {
             }
             Outcome::Unchanged => {}
         }
-        let next = entry.waiting.pop_first();
+        let next = entry.waiting.pop_first().map(|(call, ())| call);
         entry.busy = next.is_some();
         if next.is_none() {
-            self.dirty.insert(key.clone());
+            self.dirty.insert(key.clone(), ());
         }
         next
     }
@@ -124,30 +123,32 @@ impl Held {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.wanted = None;
             entry.stands = Stands::Nothing;
-            self.dirty.insert(key.clone());
+            self.dirty.insert(key.clone(), ());
         }
     }
 
     /// The session began anew: everything is to be looked at.
     pub(super) fn handle_new_life(&mut self) {
-        self.dirty.extend(self.entries.keys().cloned());
+        for (key, _) in self.entries.iter() {
+            self.dirty.insert(key.clone(), ());
+        }
     }
 
     /// The application wants nothing any more.
     pub(super) fn release_all(&mut self) {
-        for (key, entry) in &mut self.entries {
-            entry.waiting.clear();
+        for (key, entry) in self.entries.iter_mut() {
+            entry.waiting = Table::default();
             if entry.wanted.take().is_some() {
                 entry.stands = Stands::Unwanted;
             }
-            self.dirty.insert(key.clone());
+            self.dirty.insert(key.clone(), ());
         }
     }
 
     /// The next write that brings what stands closer to what is wanted. Its key is busy from then
     /// on.
     pub(super) fn next_work(&mut self, life: Life) -> Option<Request> {
-        while let Some(key) = self.dirty.pop_first() {
+        while let Some((key, ())) = self.dirty.pop_first() {
             let Some(entry) = self.entries.get_mut(&key) else {
                 continue;
             };

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::liveness::{GRACE, Liveness, Verdict};
 use super::{Code, Course, Error, Event, LinkId, Output, Session, State, Token, Welcomed};
 use crate::close::{self, CloseCode};
-use crate::codec::{self, reply::Greeting, reply::Incoming};
+use crate::codec::ask;
+use crate::codec::reply::{Greeting, Incoming};
 use crate::id::RequestId;
-use crate::message::{Empty, ErrorCode, Hello, RequestKind, VERSION, tag};
+use crate::message::{ErrorCode, Hello, Request, VERSION, tag};
 use crate::time::Instant;
 
 /// A WebSocket and how far it has come.
@@ -156,8 +157,7 @@ impl Session {
         self.next_request += 1;
         let mut origin = String::from("client/");
         origin.push_str(self.client.as_str());
-        let kind = RequestKind::Hello.tag();
-        let text = codec::encode(kind, Some(&origin), Some(hello), &payload);
+        let text = ask::encode(Some(&origin), hello, &Request::Hello(payload));
         self.output(Output::Send { link: id, text });
     }
 
@@ -165,7 +165,7 @@ impl Session {
     pub(super) fn handle_greeting(&mut self, now: Instant, id: LinkId, message: &Incoming<'_>) {
         match message.r#type.as_ref() {
             tag::WELCOME => match message.read::<Greeting>() {
-                Some(greeting) => self.handle_welcome(now, id, greeting, message.payload()),
+                Some(greeting) => self.handle_welcome(now, id, greeting, message.payload),
                 None => self.drop_link(now, id, "unreadable Welcome"),
             },
             tag::ERROR => {
@@ -200,7 +200,7 @@ impl Session {
         link.phase = Phase::Ready { since: now, liveness: Liveness::new(heartbeat, now) };
         let url = Arc::clone(&link.url);
         self.home = Some(id);
-        let members = greeting.members.iter().map(|member| member.url.as_str());
+        let members = greeting.members.iter().map(|member| member.0.as_str());
         self.servers.learn(members);
         self.next_request = self.next_request.max(greeting.next_id.0);
         let before = self.welcome.replace(Welcomed {
@@ -295,7 +295,7 @@ impl Session {
     pub(super) fn ping(&mut self, link: LinkId) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        let text = codec::encode(RequestKind::Ping.tag(), None, Some(id), &Empty {});
+        let text = ask::encode(None, id, &Request::Ping);
         self.output(Output::Send { link, text });
     }
 
@@ -315,7 +315,7 @@ impl Session {
         }
         self.home = None;
         self.retry_at = None;
-        for link in std::mem::take(&mut self.links).into_keys() {
+        while let Some((link, _)) = self.links.pop_first() {
             self.output(Output::Close { link, code: NORMAL });
         }
         self.fail_all(&why);

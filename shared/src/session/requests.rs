@@ -8,7 +8,9 @@ use super::event::{CallId, ChangeKind, Code, Error, Event, LinkId, Output};
 use super::flights::{Flight, Owner};
 use super::held::{self, Outcome};
 use super::{Course, Session};
-use crate::codec::{self, reply::Incoming, reply::More, reply::Part, reply::Refusal};
+use crate::codec::ask;
+use crate::codec::json::Write as _;
+use crate::codec::reply::{Incoming, More, Part, Refusal};
 use crate::id::RequestId;
 use crate::limits;
 use crate::message::{
@@ -73,7 +75,7 @@ impl Session {
             return;
         };
         let kind = flight.request.kind();
-        let text = codec::encode(kind.tag(), None, Some(id), &flight.request);
+        let text = ask::encode(None, id, &flight.request);
         if text.len() > limits::MESSAGE_BYTES {
             // The server would close the link over it, for every call.
             let message = "the request is larger than a message may be".to_owned();
@@ -116,7 +118,7 @@ impl Session {
 
     /// Takes in a message.
     pub(super) fn receive(&mut self, now: Instant, link: LinkId, text: &str) {
-        if !self.links.contains_key(&link) {
+        if self.links.get(&link).is_none() {
             return;
         }
         let Some(message) = Incoming::decode(text) else {
@@ -186,11 +188,11 @@ impl Session {
         let in_parts = kind == RequestKind::Subscribe
             || continues
             || (kind == RequestKind::GetUserAddress
-                && message.read::<More>().is_some_and(|part| part.more));
+                && message.read::<More>().is_some_and(|More(more)| more));
         if in_parts {
             self.handle_part(id, message);
         } else {
-            self.settle(id, Ok(message.payload().to_owned()));
+            self.settle(id, Ok(message.payload.to_owned()));
         }
     }
 
@@ -431,18 +433,14 @@ impl Session {
 
 /// What an `Error` says, and whether to try again.
 pub(super) fn refusal(message: &Incoming<'_>) -> Option<(Error, bool)> {
-    let refusal: Refusal<'_> = message.read()?;
-    let error = Error {
-        code: Code::Refused(refusal.code()),
-        field: refusal.field,
-        message: refusal.message,
-    };
+    let refusal: Refusal = message.read()?;
+    let error =
+        Error { code: Code::Refused(refusal.code), field: refusal.field, message: refusal.message };
     Some((error, refusal.retry))
 }
 
 fn retry_after(message: &Incoming<'_>) -> Duration {
-    let after: Option<u64> =
-        message.read::<Refusal<'_>>().and_then(|refusal| refusal.retry_after_ms);
+    let after: Option<u64> = message.read::<Refusal>().and_then(|refusal| refusal.retry_after_ms);
     Duration::from_millis(after.unwrap_or(0))
 }
 
@@ -476,7 +474,9 @@ fn join(answer: Part) -> String {
         revision: answer.revision.unwrap_or_default(),
         more: false,
     };
-    serde_json::to_string(&whole).unwrap_or_default()
+    let mut text = String::new();
+    whole.write(&mut text);
+    text
 }
 
 fn origin(message: &Incoming<'_>) -> Arc<str> {

@@ -2,15 +2,15 @@
 //! sets.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use super::event::ChangeKind;
+use super::table::Table;
 use crate::id::{Device, Revision, SubscriptionId, Username};
 use crate::message::{Address, Change, Reason, User};
 
 /// Who is there, in order of names; each one's devices in order of theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View(BTreeMap<Username, Vec<Address>>);
+pub struct View(Table<Username, Vec<Address>>);
 
 impl View {
     /// The users, in order of names.
@@ -35,13 +35,12 @@ impl View {
 
     /// Adds what a part of an answer lists. A user that came before gets the further devices.
     pub(super) fn extend(&mut self, users: Vec<User>) {
-        for user in users {
-            let addresses = self.0.entry(user.username).or_default();
+        for user in users.into_iter().filter(|user| !user.addresses.is_empty()) {
+            let addresses = self.0.get_or_insert(user.username, Vec::new);
             for address in user.addresses {
                 put(addresses, address);
             }
         }
-        self.0.retain(|_, addresses| !addresses.is_empty());
     }
 
     /// Carries out a change.
@@ -61,7 +60,7 @@ impl View {
                 meta: change.meta.clone(),
                 revision: change.revision,
             };
-            put(self.0.entry(change.username.clone()).or_default(), address);
+            put(self.0.get_or_insert(change.username.clone(), Vec::new), address);
         }
     }
 
@@ -75,7 +74,8 @@ impl View {
     ) -> Vec<(ChangeKind, Change)> {
         let mut changes = Vec::new();
         let none = Vec::new();
-        let mut names: Vec<&Username> = self.0.keys().chain(new.0.keys()).collect();
+        let mut names: Vec<&Username> =
+            self.0.iter().chain(new.0.iter()).map(|(username, _)| username).collect();
         names.sort_unstable();
         names.dedup();
         for username in names {

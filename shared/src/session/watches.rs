@@ -2,10 +2,10 @@
 //!
 //! A watch outlives links; on each it has another number. Owns no request and no link.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::{CallId, ChangeKind, Event, WatchChange, WatchId};
+use super::table::Table;
 use super::view::View;
 use crate::codec::reply::Part;
 use crate::id::{Revision, SubscriptionId};
@@ -14,11 +14,11 @@ use crate::message::{Change, Filter, Subscribe};
 /// All watches.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    watches: BTreeMap<WatchId, Watch>,
+    watches: Table<WatchId, Watch>,
     /// Those to be subscribed on the present link.
-    pending: BTreeSet<WatchId>,
+    pending: Table<WatchId, ()>,
     /// Which watch a subscription of the present link is.
-    numbers: BTreeMap<SubscriptionId, WatchId>,
+    numbers: Table<SubscriptionId, WatchId>,
     last: u64,
 }
 
@@ -55,7 +55,7 @@ impl Watches {
             progress: Progress::New,
         };
         self.watches.insert(id, watch);
-        self.pending.insert(id);
+        self.pending.insert(id, ());
         id
     }
 
@@ -74,15 +74,15 @@ impl Watches {
 
     /// Takes all watches out; returns those that had been granted.
     pub(super) fn clear(&mut self) -> Vec<WatchId> {
-        self.pending.clear();
-        self.numbers.clear();
-        let granted = |(id, watch): (WatchId, Watch)| watch.call.is_none().then_some(id);
-        std::mem::take(&mut self.watches).into_iter().filter_map(granted).collect()
+        self.pending = Table::default();
+        self.numbers = Table::default();
+        let watches = std::mem::take(&mut self.watches);
+        watches.iter().filter(|(_, watch)| watch.call.is_none()).map(|(id, _)| *id).collect()
     }
 
     /// The next watch to be subscribed, with what to ask for.
     pub(super) fn next_pending(&mut self) -> Option<(WatchId, Subscribe)> {
-        let id = self.pending.pop_first()?;
+        let (id, ()) = self.pending.pop_first()?;
         let watch = self.watches.get(&id)?;
         let since = match watch.progress {
             Progress::At(revision) => Some(revision),
@@ -94,16 +94,16 @@ impl Watches {
 
     /// The link is gone, and the numbers with it.
     pub(super) fn handle_link_lost(&mut self) {
-        self.numbers.clear();
-        for (id, watch) in &mut self.watches {
+        self.numbers = Table::default();
+        for (id, watch) in self.watches.iter_mut() {
             watch.number = None;
-            self.pending.insert(*id);
+            self.pending.insert(*id, ());
         }
     }
 
     /// The cluster lost its memory: its revisions begin anew.
     pub(super) fn handle_new_cluster(&mut self) {
-        for watch in self.watches.values_mut() {
+        for (_, watch) in self.watches.iter_mut() {
             if let Progress::At(revision) = watch.progress {
                 watch.progress = Progress::Outdated(revision);
             }
