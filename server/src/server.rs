@@ -206,8 +206,6 @@ impl Threads {
         let (to_node, from_shards) = mpsc::channel(node::BATCHES);
         // Taken before any change: a thread that starts late is told of all of them.
         let users = Users::clone(&context.view.load());
-        // Taken before any change: a thread that starts late is told of all of them.
-        let users = Users::clone(&context.view.load());
         let mut deliveries = Vec::new();
         let mut connections = Vec::new();
         for number in 0..count {
