@@ -3,11 +3,13 @@
 //! Owns no expectation about Rollcall beyond the shape of a message; what must hold is in `tests/`.
 //! Nothing here uses the code under test: the clients speak the protocol on their own.
 
+pub mod browser;
 pub mod command;
 pub mod http;
 pub mod model;
 pub mod raw;
 pub mod server;
+pub mod site;
 pub mod wire;
 
 use std::{
