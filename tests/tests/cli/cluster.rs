@@ -69,6 +69,21 @@ async fn serve_ends_well_on_ctrl_c() {
 }
 
 #[tokio::test]
+async fn a_server_on_all_interfaces_sees_clients_at_their_real_address() {
+    let mut server = Running::start(&["serve", "--id", "1", "--in-memory", "--listen", "[::]:0"]);
+    let line = server.line().await;
+    let url = line.rsplit(' ').next().expect("a URL");
+    let port = url.rsplit(':').next().and_then(|rest| rest.strip_suffix("/ws"));
+    let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
+    // It prints a URL that can be used on this machine.
+    assert_eq!(run(&["status", "--server", url]).await.code, Some(0), "{url}");
+    let mut client = Client::dial(([127, 0, 0, 1], port).into(), None).await;
+    assert_eq!(client.call("Hello", json!({})).await["observed"]["ip"], "127.0.0.1");
+    server.interrupt();
+    assert_eq!(server.finished().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_said_clearly() {
     let server = Server::start();
     let address = server.address().to_string();

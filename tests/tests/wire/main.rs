@@ -12,6 +12,7 @@ mod expiry;
 mod history;
 mod http;
 mod large;
+mod limits;
 mod lookup;
 mod ownership;
 mod pushes;

@@ -48,7 +48,7 @@ async fn a_slow_reader_is_closed_and_others_notice_nothing() {
     }
     assert_eq!(reading.await.expect("the other reader is fine"), written);
     let grown = server.resident_kib().saturating_sub(before);
-    assert!(grown < 24 * 1024, "the server keeps {grown} KiB for a link that does not read");
+    assert!(grown < 12 * 1024, "the server keeps {grown} KiB for a link that does not read");
     // Nothing was made up or skipped in what it got before it was given up.
     let mut next = vec![0; SUBSCRIPTIONS];
     slow.expect_close(4000).await;
@@ -94,7 +94,7 @@ async fn asking_without_reading_is_bounded_too() {
     };
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), asking).await;
     let grown = server.resident_kib().saturating_sub(before);
-    assert!(grown < 24 * 1024, "the server keeps {grown} KiB for a link that does not read");
+    assert!(grown < 12 * 1024, "the server keeps {grown} KiB for a link that does not read");
     assert!(other.is_online("ann").await);
     // Now it reads: every answer that comes is whole, then nothing more or a close that says why.
     let mut answers = 0;

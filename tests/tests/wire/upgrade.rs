@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rollcall_tests::{
     http,
-    raw::{FINAL, PING, RawLink, upgrade_request},
+    raw::{FINAL, PING, RawLink, TEXT, encode_frame, upgrade_request},
     server::Server,
     wire::Client,
 };
@@ -171,14 +171,20 @@ async fn half_a_handshake_is_given_up() {
 }
 
 #[tokio::test]
+async fn extensions_are_declined() {
+    let server = Server::start();
+    let header = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let response = http::upgrade(&server, header).await;
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("sec-websocket-extensions"), None);
+}
+
+#[tokio::test]
 async fn a_message_may_come_together_with_the_handshake() {
     let server = Server::start();
     let mut link = RawLink::connect(&server).await;
     let mut bytes = upgrade_request("").into_bytes();
-    bytes.extend(rollcall_tests::raw::encode_frame(
-        FINAL | rollcall_tests::raw::TEXT,
-        br#"{"type":"Ping","id":1}"#,
-    ));
+    bytes.extend(encode_frame(FINAL | TEXT, br#"{"type":"Ping","id":1}"#));
     link.send(&bytes).await;
     assert!(link.head().await.starts_with("HTTP/1.1 101"));
     assert!(link.text().await.is_some_and(|text| text.contains("Pong")));

@@ -1,0 +1,83 @@
+//! What is bounded besides sizes: registrations, devices, subscriptions. Full is `overloaded`, and not an outcome.
+
+use rollcall_tests::{
+    model::Directory,
+    server::Server,
+    wire::{Client, failed, revision},
+};
+use serde_json::{Value, json};
+
+fn connect(device: &str, meta: Value) -> Value {
+    json!({ "username": "ann", "device": device, "ip": "::1", "port": 1, "meta": meta })
+}
+
+#[tokio::test]
+async fn a_full_directory_refuses_more_until_there_is_room() {
+    let server = Server::with(&["--max-registrations", "3"]);
+    let mut client = Client::new(&server).await;
+    for name in ["a", "b", "c"] {
+        client.register(name, 1).await;
+    }
+    let fourth = json!({ "username": "d", "ip": "::1", "port": 1 });
+    let reply = client.request_as(100, "ConnectUser", fourth.clone()).await;
+    assert_eq!(failed("overloaded", &reply)["retry"], true);
+    // What is there can still move and go.
+    client.skip_ids_to(200);
+    client.register("a", 2).await;
+    client.unregister("b").await;
+    // The copy that was refused was not applied, so the very same request may succeed now.
+    client.call_as(100, "ConnectUser", fourth).await;
+    assert!(client.is_online("d").await);
+}
+
+#[tokio::test]
+async fn a_link_has_at_most_so_many_subscriptions_as_it_was_told() {
+    let server = Server::start();
+    let mut client = Client::new(&server).await;
+    let welcome = client.call("Hello", json!({})).await;
+    let most = welcome["limits"]["subscriptions"].as_u64().expect("a number");
+    for _ in 0..most {
+        client.call("Subscribe", json!({ "usernames": ["nobody"] })).await;
+    }
+    client.refused("Subscribe", json!({ "all": true }), "overloaded").await;
+    client.call("Unsubscribe", json!({ "subscription": 1 })).await;
+    client.call("Subscribe", json!({ "usernames": ["ann"] })).await;
+    let written = client.register("ann", 1).await;
+    assert_eq!(revision(&client.expect_push("UserConnected").await), written);
+}
+
+#[tokio::test]
+async fn one_user_with_the_most_devices_is_answered_in_parts() {
+    let server = Server::start();
+    let mut client = Client::new(&server).await;
+    let welcome = client.call("Hello", json!({})).await;
+    let most = welcome["limits"]["devices"].as_u64().expect("a number");
+    let meta = json!({ "k": "x".repeat(1000) });
+    for n in 0..most {
+        client.submit("ConnectUser", connect(&format!("device-{n}"), meta.clone())).await;
+        if n % 32 == 31 {
+            client.reply(client.last_id()).await;
+        }
+    }
+    let reply = client.reply(client.last_id()).await;
+    assert_eq!(reply["type"], "Connected", "{reply}");
+    client.refused("ConnectUser", connect("one-more", json!({})), "overloaded").await;
+
+    let id = client.submit("GetUserAddress", json!({ "usernames": ["ann", "bob"] })).await;
+    let first = client.reply(id).await;
+    let mut model = Directory::from_users(&first["payload"]["users"]);
+    let mut unknown = first["payload"]["unknown"].as_array().map_or(0, Vec::len);
+    let mut more = first["payload"]["more"] == true;
+    assert!(more, "{most} devices fit into one message?");
+    while more {
+        let part = client.reply(id).await;
+        model.add_users(&part["payload"]["users"]);
+        unknown += part["payload"]["unknown"].as_array().map_or(0, Vec::len);
+        more = part["payload"]["more"] == true;
+    }
+    assert_eq!(unknown, 1);
+    for n in 0..most {
+        let address = model.address("ann", &format!("device-{n}"));
+        assert!(address.is_some(), "device-{n} is missing");
+    }
+}
