@@ -12,6 +12,9 @@ import { Store } from "./store.js";
 import { everySecond } from "./time.js";
 import { TryIt } from "./tryit.js";
 
+/** Characters of the cluster's id that tell it from others; all of them are in its title. */
+const ID_SHOWN = 8;
+
 const store = new Store();
 const live = new Live(store);
 const people = new PeopleList(store);
@@ -52,7 +55,8 @@ function showClusterId(id) {
   const button = byId("cluster-id");
   button.hidden = id === undefined;
   if (id === undefined) return;
-  setText(button, id);
+  setText(button, id.slice(0, ID_SHOWN));
+  button.dataset.id = id;
   button.title = `Cluster ${id}: click to copy`;
 }
 
@@ -95,7 +99,7 @@ function listen() {
   byId("nomatch-clear").addEventListener("click", clearFilter);
   byId("empty-tryit").addEventListener("click", () => tryIt.open(true));
   copiesOnClick(byId("empty-copy"), () => byId("empty-command").textContent);
-  copiesOnClick(byId("cluster-id"), () => byId("cluster-id").textContent);
+  copiesOnClick(byId("cluster-id"), () => byId("cluster-id").dataset.id);
   byId("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     void start(event.target.elements.token.value);

@@ -34,6 +34,14 @@ impl Console {
         self.page.wait_true("the banner that says so", banner).await;
     }
 
+    /// Fails if the page itself scrolls, up and down or sideways: only its parts may.
+    pub(crate) async fn fits_its_window(&self) {
+        let script = "const page = document.documentElement; \
+            return [page.scrollWidth - innerWidth, page.scrollHeight - innerHeight]";
+        let beyond = self.page.value(script).await;
+        self.page.assert_equal("pixels beyond the window", beyond, json!([0, 0])).await;
+    }
+
     /// Waits until exactly these are listed.
     pub(crate) async fn shows(&self, what: &str, expected: &People) {
         self.page

@@ -13,6 +13,7 @@ async fn two_pages_see_each_other_come_and_go() {
         Console::open("two-pages-acting", &server)
     );
     watching.rows(&[]).await;
+    watching.fits_its_window().await;
 
     acting.try_it().await;
     acting.join("bea", "laptop", "2001:db8::7", 443).await;
@@ -47,6 +48,7 @@ async fn the_drawer_looks_up_and_takes_numbers() {
     let console = Console::open("drawer", &server).await;
     console.try_it().await;
     console.join("ann", "phone", "203.0.113.7", 4711).await;
+    console.fits_its_window().await;
 
     let (users, unknown, words) = console.look_up("ann bob").await;
     assert_eq!((users, unknown), (json!(["ann"]), json!(["bob"])));
