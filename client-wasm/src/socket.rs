@@ -1,6 +1,6 @@
 //! One browser WebSocket: its three listeners and how they are taken off.
 //!
-//! Owns no protocol. It uses the browser's socket directly; docs/decisions/0002-browser-socket.md
+//! Owns no protocol. It uses the browser's socket directly; docs/decisions/0004-browser-socket.md
 //! says why.
 
 use rollcall_shared::message::SUBPROTOCOL;

@@ -356,8 +356,9 @@ impl Session {
             self.open_link(now);
         }
         self.check_links(now);
-        self.retry_due(now);
+        // A call whose time is up is not tried once more: its last refusal is its answer.
         self.expire_calls(now);
+        self.retry_due(now);
         self.pump();
         if matches!(self.course, Course::Closing(deadline) if deadline <= now) {
             self.end(closed_by_application());

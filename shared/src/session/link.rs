@@ -176,7 +176,6 @@ impl Session {
                 if retry || error.code == Code::Refused(ErrorCode::Internal) {
                     self.drop_link(now, id, error.code.as_str());
                 } else {
-                    self.output(Output::Close { link: id, code: NORMAL });
                     self.end(error);
                 }
             }
