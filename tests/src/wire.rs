@@ -9,7 +9,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -247,8 +247,9 @@ impl Client {
 
     /// Waits until the server closes the link and returns the code; none if it just went away.
     pub async fn close_code(&mut self) -> Option<u16> {
+        let deadline = Instant::now() + PATIENCE;
         while self.closed.is_none() {
-            if let Some(message) = self.receive("the close").await {
+            if let Some(message) = self.receive("the close", deadline).await {
                 self.inbox.push_back(message);
             }
         }
@@ -283,6 +284,7 @@ impl Client {
     }
 
     async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         let mut seen = 0;
         loop {
             while seen < self.inbox.len() {
@@ -292,14 +294,15 @@ impl Client {
                 seen += 1;
             }
             assert!(self.closed.is_none(), "closed ({:?}) before {what}", self.closed.flatten());
-            if let Some(message) = self.receive(what).await {
+            if let Some(message) = self.receive(what, deadline).await {
                 self.inbox.push_back(message);
             }
         }
     }
 
-    async fn receive(&mut self, what: &str) -> Option<Value> {
-        let Ok(next) = timeout(PATIENCE, self.socket.next()).await else {
+    /// Takes in one frame; pings of the server do not move the deadline.
+    async fn receive(&mut self, what: &str, deadline: Instant) -> Option<Value> {
+        let Ok(next) = timeout_at(deadline, self.socket.next()).await else {
             panic!("{what} did not come; unread: {}", excerpt(&self.inbox));
         };
         match next {
@@ -360,11 +363,11 @@ pub async fn eventually<T: Debug>(
     what: &str,
     mut check: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match check().await {
             Ok(value) => return value,
-            Err(why) => assert!(tokio::time::Instant::now() < deadline, "{what}: {why}"),
+            Err(why) => assert!(Instant::now() < deadline, "{what}: {why}"),
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

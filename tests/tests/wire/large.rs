@@ -46,6 +46,15 @@ async fn fill(server: &Server) -> (Client, Directory) {
 async fn collect(client: &mut Client, id: u64, kind: &str) -> (Value, Directory, BTreeSet<String>) {
     let first = client.reply(id).await;
     assert_eq!(first["type"], kind, "{}", first["type"]);
+    collect_rest(client, id, first).await
+}
+
+/// Collects the parts after the first.
+async fn collect_rest(
+    client: &mut Client,
+    id: u64,
+    first: Value,
+) -> (Value, Directory, BTreeSet<String>) {
     let mut model = Directory::from_users(&first["payload"]["users"]);
     let mut unknown = BTreeSet::new();
     let mut add_unknown = |part: &Value| {
@@ -150,6 +159,23 @@ async fn changes_during_a_large_subscription_are_pushed_once_after_it() {
         }
         assert!(model == truth, "snapshot and pushes do not give the directory");
     }
+}
+
+#[tokio::test]
+async fn unsubscribing_in_the_middle_ends_the_pushes_and_not_the_answer() {
+    let server = Server::start();
+    let (mut holder, model) = fill(&server).await;
+    let mut client = Client::with_small_buffer(&server).await;
+    let subscribe = client.submit("Subscribe", json!({ "prefix": "user-" })).await;
+    let first = client.reply(subscribe).await;
+    let unsubscribe = client.submit("Unsubscribe", json!({ "subscription": 1 })).await;
+    let (_, received, _) = collect_rest(&mut client, subscribe, first).await;
+    assert!(received == model, "the parts are not the directory");
+    assert_eq!(client.reply(unsubscribe).await["type"], "Unsubscribed");
+    let marker = client.call("Subscribe", json!({ "usernames": ["marker"] })).await;
+    holder.call("ConnectUser", connect(0, 9)).await;
+    client.pushes_until_marker(&marker["subscription"], &mut holder).await;
+    assert_eq!(client.unread().count(), 0, "pushed to a subscription that was given up");
 }
 
 async fn directory(mut client: Client) -> Directory {
