@@ -195,11 +195,9 @@ fn prometheus_form(open_metrics: &str) -> String {
         .collect();
     let mut text = String::with_capacity(open_metrics.len());
     for line in open_metrics.lines().filter(|line| *line != "# EOF") {
-        let mut words = line.splitn(4, ' ');
-        let (head, name) = ((words.next(), words.next()), words.nth(0).unwrap_or_default());
-        match head {
-            (Some("#"), Some(word @ ("HELP" | "TYPE"))) if counters.contains(&name) => {
-                let rest = words.next().unwrap_or_default();
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", word @ ("HELP" | "TYPE"), name, rest] if counters.contains(&name) => {
                 text.push_str(&format!("# {word} {name}_total {rest}\n"));
             }
             _ => {
