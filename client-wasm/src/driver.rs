@@ -17,7 +17,7 @@ use rollcall_shared::time::Instant;
 use wasm_bindgen::prelude::*;
 
 use crate::args::Options;
-use crate::host::{self, Settle, Timer};
+use crate::host::{self, Listener, Settle, Timer};
 use crate::identity::{self, Identity};
 use crate::socket::Socket;
 use crate::watch::{Inbox, Watch};
@@ -32,7 +32,7 @@ struct Inner {
     /// What came in while something else was being carried out.
     posted: RefCell<VecDeque<Input>>,
     telling: Cell<bool>,
-    tick: RefCell<Option<Closure<dyn FnMut()>>>,
+    tick: RefCell<Option<Listener>>,
 }
 
 type Input = Box<dyn FnOnce(&mut Core, Instant)>;
@@ -81,7 +81,7 @@ pub(crate) enum CallOut {
 /// Listeners for signs that the page slept or the network changed, and what they are attached to.
 #[derive(Default)]
 struct Hints {
-    on_hint: Option<Closure<dyn FnMut()>>,
+    on_hint: Option<Listener>,
 }
 
 /// Starts a client. The promise is that of `Rollcall.connect`.
@@ -132,9 +132,9 @@ impl Driver {
             telling: Cell::new(false),
             tick: RefCell::new(None),
         }));
-        let tick = Closure::<dyn FnMut()>::new({
+        let tick = host::listener({
             let driver = driver.clone();
-            move || driver.post(Core::handle_tick)
+            move |_| driver.post(Core::handle_tick)
         });
         driver.0.tick.replace(Some(tick));
         driver
@@ -216,18 +216,20 @@ impl Driver {
         promise
     }
 
-    pub(crate) fn unsubscribe(&self, watch: WatchId) -> Promise {
-        let (promise, settle) = host::promise();
-        self.post(move |core, now| match core.watches.remove(&watch) {
-            Some(inbox) => {
+    /// Ends a watch; `settle` is for who waits for the cluster to say so.
+    pub(crate) fn unsubscribe(&self, watch: WatchId, settle: Option<Settle>) {
+        self.post(move |core, now| {
+            let inbox = core.watches.remove(&watch);
+            if let Some(inbox) = &inbox {
                 inbox.end(None, &mut core.calls_out);
                 let call = core.session.unsubscribe(now, watch);
-                core.waiting.insert(call, (Answer::Nothing, settle));
+                if let Some(settle) = settle {
+                    core.waiting.insert(call, (Answer::Nothing, settle));
+                }
+            } else if let Some(settle) = settle {
+                core.settle(settle.resolve, JsValue::UNDEFINED); // it has ended before
             }
-            // It has ended before.
-            None => core.settle(settle.resolve, JsValue::UNDEFINED),
         });
-        promise
     }
 
     pub(crate) fn listen(&self, event: &str, listener: Function) {
@@ -262,9 +264,9 @@ impl Driver {
     /// Listens for signs that the page woke up or the network changed. Workers and Node.js have
     /// some of them or none.
     fn attach_hints(&self) {
-        let on_hint = Closure::<dyn FnMut()>::new({
+        let on_hint = host::listener({
             let driver = self.clone();
-            move || {
+            move |_| {
                 let hidden = host::property(&host::global("document"), "hidden");
                 if !hidden.is_truthy() {
                     driver.post(|core, now| core.session.handle_wake(now));
@@ -448,7 +450,7 @@ impl Core {
     }
 
     /// Sets the timer for the next deadline, unless one fires before anyway.
-    fn arm(&mut self, tick: &Option<Closure<dyn FnMut()>>) {
+    fn arm(&mut self, tick: &Option<Listener>) {
         let connecting = self.connecting.as_ref().map(|connecting| connecting.deadline);
         let deadline = [self.session.poll_timeout(), connecting].into_iter().flatten().min();
         match (deadline, &self.timer) {

@@ -38,13 +38,22 @@ impl Timer {
     /// Calls `work` at `at`, as far as the host keeps its promises.
     pub(crate) fn start(work: &Function, at: Instant) -> Self {
         // Rounded up: a timer that fires early would only have to be set again.
-        let delay_ms = at.since(now()).as_micros().div_ceil(1000);
+        let delay_us = at.as_micros().saturating_sub(now().as_micros());
+        let delay_ms = delay_us.div_ceil(1000);
         Self(set_timeout_raw(work, i32::try_from(delay_ms).unwrap_or(i32::MAX)))
     }
 
     pub(crate) fn stop(self) {
         clear_timeout_raw(&self.0);
     }
+}
+
+/// A function for the host to call with an event, or with nothing. One type for all of them: each
+/// further one costs half a kilobyte.
+pub(crate) type Listener = Closure<dyn FnMut(JsValue)>;
+
+pub(crate) fn listener(listen: impl FnMut(JsValue) + 'static) -> Listener {
+    Closure::new(listen)
 }
 
 /// Random bytes fit for secrets.

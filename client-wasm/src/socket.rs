@@ -6,40 +6,41 @@
 use rollcall_shared::message::SUBPROTOCOL;
 use rollcall_shared::session::LinkId;
 use wasm_bindgen::prelude::*;
-use web_sys::{CloseEvent, MessageEvent, WebSocket};
+use web_sys::WebSocket;
 
 use crate::driver::Driver;
+use crate::host::{self, Listener};
 
 /// A WebSocket that tells a driver what happens to it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     socket: WebSocket,
-    _on_open: Closure<dyn FnMut()>,
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_close: Closure<dyn FnMut(CloseEvent)>,
+    _on_open: Listener,
+    _on_message: Listener,
+    _on_close: Listener,
 }
 
 impl Socket {
     /// Opens a socket. None where the host has none to open, or refuses the URL.
     pub(crate) fn open(url: &str, link: LinkId, driver: &Driver) -> Option<Self> {
         let socket = WebSocket::new_with_str(url, SUBPROTOCOL).ok()?;
-        let on_open = Closure::<dyn FnMut()>::new({
+        let on_open = host::listener({
             let driver = driver.clone();
-            move || driver.post(move |core, now| core.session.handle_opened(now, link))
+            move |_| driver.post(move |core, now| core.session.handle_opened(now, link))
         });
-        let on_message = Closure::<dyn FnMut(MessageEvent)>::new({
+        let on_message = host::listener({
             let driver = driver.clone();
-            move |event: MessageEvent| {
+            move |event| {
                 // Servers send text only.
-                if let Some(text) = event.data().as_string() {
+                if let Some(text) = host::property(&event, "data").as_string() {
                     driver.post(move |core, now| core.receive(now, link, &text));
                 }
             }
         });
-        let on_close = Closure::<dyn FnMut(CloseEvent)>::new({
+        let on_close = host::listener({
             let driver = driver.clone();
-            move |event: CloseEvent| {
-                let code = event.code();
+            move |event| {
+                let code = host::property(&event, "code").as_f64().unwrap_or(0.0) as u16;
                 driver.post(move |core, now| core.session.handle_closed(now, link, code));
             }
         });

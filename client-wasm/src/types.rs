@@ -17,8 +17,8 @@ pub(crate) fn state(
     let event =
         host::object(&[("state", state.as_str().into()), ("previous", previous.as_str().into())]);
     if let Some(at) = retry_at {
-        let wait_ms = at.since(host::now()).as_millis() as f64;
-        host::set(&event, "retry_at_ms", &(host::unix_ms() as f64 + wait_ms).into());
+        let wait_ms = at.as_micros().saturating_sub(host::now().as_micros()) / 1000;
+        host::set(&event, "retry_at_ms", &((host::unix_ms() + wait_ms) as f64).into());
     }
     if let Some(code) = code {
         host::set(&event, "code", &code.as_str().into());

@@ -57,8 +57,7 @@ impl Watch {
     /// Ends the watch, as leaving a `for await` loop does.
     #[wasm_bindgen(js_name = "return", skip_typescript)]
     pub fn leave(&self) -> Promise {
-        // The subscription ends by itself; nobody who leaves a loop waits for it.
-        let _ = self.driver.unsubscribe(self.id);
+        self.driver.unsubscribe(self.id, None);
         Promise::resolve(&done())
     }
 
@@ -71,7 +70,9 @@ impl Watch {
     /// Ends the watch: no change comes after.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn unsubscribe(&self) -> Promise {
-        self.driver.unsubscribe(self.id)
+        let (promise, settle) = host::promise();
+        self.driver.unsubscribe(self.id, Some(settle));
+        promise
     }
 }
 

@@ -99,4 +99,4 @@ impl Calls {
 }
 
 /// The most calls that may wait for an answer at once.
-pub(super) const MOST_CALLS: usize = 1024;
+const MOST_CALLS: usize = 1024;

@@ -9,6 +9,7 @@ use super::liveness::{GRACE, Liveness, Verdict};
 use super::{Code, Course, Error, Event, LinkId, Output, Session, State, Token, Welcomed};
 use crate::close::{self, CloseCode};
 use crate::codec::ask;
+use crate::codec::json::Write as _;
 use crate::codec::reply::{Greeting, Incoming};
 use crate::id::RequestId;
 use crate::message::{ErrorCode, Hello, Request, VERSION, tag};
@@ -325,7 +326,7 @@ impl Session {
 
 fn closed_with(code: u16) -> String {
     let mut text = String::from("closed with code ");
-    text.push_str(&code.to_string());
+    u64::from(code).write(&mut text);
     text
 }
 

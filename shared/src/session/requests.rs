@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::{MOST_CALLS, Stage};
+use super::calls::Stage;
 use super::event::{CallId, ChangeKind, Code, Error, Event, LinkId, Output};
 use super::flights::{Flight, Owner};
 use super::held::{self, Outcome};
@@ -25,9 +25,8 @@ impl Session {
             Course::Closed(why) => why.clone(),
             Course::Closing(_) => super::closed_by_application(),
             Course::Running if self.calls.is_full() => {
-                let mut message = MOST_CALLS.to_string();
-                message.push_str(" calls wait for an answer already");
-                Error::new(Code::Refused(ErrorCode::Overloaded), &message)
+                let message = "too many calls wait for an answer already";
+                Error::new(Code::Refused(ErrorCode::Overloaded), message)
             }
             Course::Running => return true,
         };

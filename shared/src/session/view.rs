@@ -74,13 +74,21 @@ impl View {
     ) -> Vec<(ChangeKind, Change)> {
         let mut changes = Vec::new();
         let none = Vec::new();
-        let mut names: Vec<&Username> =
-            self.0.iter().chain(new.0.iter()).map(|(username, _)| username).collect();
-        names.sort_unstable();
-        names.dedup();
-        for username in names {
-            let old = self.0.get(username).unwrap_or(&none);
-            let now = new.0.get(username).unwrap_or(&none);
+        let (mut before, mut after) = (self.0.iter().peekable(), new.0.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let old = if order.is_le() { before.next() } else { None };
+            let now = if order.is_ge() { after.next() } else { None };
+            let Some((username, _)) = old.or(now) else {
+                return changes;
+            };
+            let old = old.map_or(&none, |(_, addresses)| addresses);
+            let now = now.map_or(&none, |(_, addresses)| addresses);
             merge(old, now, |kind, address| {
                 let gone = kind == ChangeKind::Disconnected;
                 changes.push((
@@ -99,7 +107,6 @@ impl View {
                 ));
             });
         }
-        changes
     }
 }
 
