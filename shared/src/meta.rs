@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn keeps_strings_as_they_are() {
         let text = r#"{ "a b" : "\" { \\" , "c":" \t" }"#;
-        assert_eq!(Meta::new(&text).unwrap().as_str(), r#"{"a b":"\" { \\","c":" \t"}"#);
+        assert_eq!(Meta::new(text).unwrap().as_str(), r#"{"a b":"\" { \\","c":" \t"}"#);
     }
 
     #[test]
