@@ -1,6 +1,6 @@
 //! The browser client: the class `Rollcall` that JavaScript sees.
 //!
-//! Owns the surface: arguments in, promises out. The driver behind it is [`driver`]'s, and what to
+//! Owns the surface: arguments in, promises out. The driver behind it is `driver`'s, and what to
 //! send when is the session's in `rollcall-shared`.
 
 mod args;
