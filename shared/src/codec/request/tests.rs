@@ -85,7 +85,6 @@ fn a_payload_is_an_object() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_fault_names_its_field() {
     let long = format!(r#"{{"username":"{}","ip":"::1","port":1}}"#, "x".repeat(129));
     let many = format!(r#"{{"usernames":[{}"a"]}}"#, r#""b","#.repeat(1000));
