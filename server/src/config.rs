@@ -46,7 +46,7 @@ pub struct Config {
     /// The most bytes that may wait for one link. Default 1 MiB, which is also the least: four of
     /// the largest messages. A link over it reads too slowly and is closed.
     pub link_queue_bytes: usize,
-    /// The most connections at once; further ones wait until one ends. Default 100,000.
+    /// The most links of clients at once; further ones are refused with HTTP 503. Default 100,000.
     pub max_connections: usize,
     /// The most registrations of the cluster. Default 5,000,000.
     pub max_registrations: usize,

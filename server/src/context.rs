@@ -10,6 +10,7 @@ use rollcall_replica::Users;
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::{Member, MemberState, MemberStatus, Role, Status};
 use rollcall_shared::time::Instant;
+use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// The applied state. The node stores it before anybody hears of what is in it.
     pub(crate) view: ArcSwap<Users>,
+    /// Room for links: each holds a permit.
+    pub(crate) links: Arc<Semaphore>,
     pub(crate) live_sessions: AtomicU64,
     pub(crate) draining: AtomicBool,
     started: Instant,
@@ -44,6 +47,7 @@ impl Context {
     ) -> Arc<Self> {
         Arc::new(Self {
             origin: format!("server/{}", config.id),
+            links: Arc::new(Semaphore::new(config.max_connections)),
             config,
             cluster,
             url,

@@ -8,6 +8,7 @@ mod upgrade;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,12 +19,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::shard::Shard;
 
 type Reply = Response<Full<Bytes>>;
 
-/// A TCP connection and the room it takes among those allowed.
+/// A TCP connection, and the room it takes until it ends or becomes a link.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
@@ -43,15 +45,16 @@ pub(crate) async fn serve(connection: Connection, shard: Rc<Shard>) {
         let reply = route(request, place, &shard);
         async move { Ok::<_, Infallible>(reply) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadline)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%peer, "HTTP connection ended: {error}");
+        .with_upgrades();
+    match timeout(LIFETIME, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, "HTTP connection ended: {error}"),
+        Err(_) => tracing::debug!(%peer, "HTTP connection cut: it lasted too long"),
     }
 }
 
@@ -108,5 +111,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
+/// How long a connection may last that does not become a link: whoever reads its files slowly, or
+/// never, must not keep the room of others.
+const LIFETIME: Duration = Duration::from_secs(60);
 /// The most bytes of a request's head.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -145,7 +145,7 @@ impl Server {
         let mut threads = Threads::default();
         let shards = threads.start(&context, replica, &stopped).map_err(RunError::Thread)?;
         tokio::select! {
-            () = accept(&listener, &context, &shards) => {}
+            () = accept(&listener, &shards) => {}
             () = shutdown => {}
             _ = threads.ended.next() => return Err(RunError::Died),
         }
@@ -160,8 +160,8 @@ impl Server {
 }
 
 /// Hands connections to the shards in turn; never returns.
-async fn accept(listener: &TcpListener, context: &Context, shards: &[mpsc::Sender<Accepted>]) {
-    let room = Arc::new(Semaphore::new(context.config.max_connections));
+async fn accept(listener: &TcpListener, shards: &[mpsc::Sender<Accepted>]) {
+    let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     for shard in shards.iter().cycle() {
         let permit = Arc::clone(&room).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
@@ -281,6 +281,9 @@ async fn run_shard(
 const MAX_SESSIONS: usize = 1_000_000;
 /// Accepted connections on their way to a shard.
 const ACCEPTED: usize = 1024;
+/// The most connections that are not links (yet): each must send a request within a deadline, so
+/// those that wait for room get it. Links have a bound of their own.
+const HTTP_CONNECTIONS: usize = 4096;
 /// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long links may take to end at a shutdown.

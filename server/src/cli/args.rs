@@ -88,7 +88,7 @@ pub(crate) struct Tunables {
     #[arg(long, value_name = "BYTES", default_value_t = config::LINK_QUEUE_BYTES,
           value_parser = whole(config::LINK_QUEUE_BYTES_RANGE))]
     link_queue_bytes: u64,
-    /// Connections at once, a number of them; further ones wait until one ends
+    /// Links of clients at once, a number of them; further ones are refused with HTTP 503
     #[arg(long, value_name = "COUNT", default_value_t = config::MAX_CONNECTIONS,
           value_parser = whole(config::MAX_CONNECTIONS_RANGE))]
     max_connections: u64,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rollcall_shared::message::SUBPROTOCOL;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Place, Reply, text};
@@ -43,6 +45,10 @@ pub(super) fn client(request: Request<Incoming>, place: Place, shard: &Rc<Shard>
     if !context.is_ready() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
+    let Ok(room) = Arc::clone(&context.links).try_acquire_owned() else {
+        let message = "this server has as many links as it may; try another\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, message);
+    };
     let mut reply = Response::new(Full::new(Bytes::new()));
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = reply.headers_mut();
@@ -52,11 +58,16 @@ pub(super) fn client(request: Request<Incoming>, place: Place, shard: &Rc<Shard>
     if offered {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    tokio::task::spawn_local(become_link(request, place, Rc::clone(shard)));
+    tokio::task::spawn_local(become_link(request, place, Rc::clone(shard), room));
     reply
 }
 
-async fn become_link(request: Request<Incoming>, place: Place, shard: Rc<Shard>) {
+async fn become_link(
+    request: Request<Incoming>,
+    place: Place,
+    shard: Rc<Shard>,
+    room: OwnedSemaphorePermit,
+) {
     let upgraded = match hyper::upgrade::on(request).await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -70,8 +81,9 @@ async fn become_link(request: Request<Incoming>, place: Place, shard: Rc<Shard>)
     };
     let stream = Metered::new(parts.io.into_inner(), parts.read_buf);
     let link = shard.link(place.peer, place.local);
-    driver::serve(stream, link, shard).await;
     drop(place.permit);
+    driver::serve(stream, link, shard).await;
+    drop(room);
 }
 
 /// The value of `Sec-WebSocket-Accept`, or the reply to a request that is no handshake.

@@ -189,3 +189,24 @@ async fn a_message_may_come_together_with_the_handshake() {
     assert!(link.head().await.starts_with("HTTP/1.1 101"));
     assert!(link.text().await.is_some_and(|text| text.contains("Pong")));
 }
+
+#[tokio::test]
+async fn links_over_the_bound_are_refused_while_operators_are_served() {
+    let server = Server::with(&["--max-connections", "2"]);
+    let mut first = Client::new(&server).await;
+    let mut second = Client::new(&server).await;
+    first.call("Ping", json!({})).await;
+    second.call("Ping", json!({})).await;
+    let refused = http::upgrade(&server, "").await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(http::get(&server, "/healthz").await.status, 200);
+    assert_eq!(http::get(&server, "/metrics").await.status, 200);
+    first.leave(1000).await;
+    // The room is free when the server has noticed the end of the link.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while http::upgrade(&server, "").await.status != 101 {
+        assert!(Instant::now() < deadline, "the room of a link that left is not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    second.call("Ping", json!({})).await;
+}
