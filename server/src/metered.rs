@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP stream, what was read of it before it was one, and two counts.
+/// A TCP stream, what was read of it before it was one, and counts of both ways.
 #[derive(Debug)]
 pub(crate) struct Metered {
     stream: TcpStream,
@@ -18,12 +18,14 @@ pub(crate) struct Metered {
     pub(crate) received: u64,
     /// Bytes that the system took over for the peer.
     pub(crate) sent: u64,
+    /// In how many calls it did.
+    pub(crate) writes: u64,
 }
 
 impl Metered {
     /// A stream whose first bytes, `ahead`, were read with the HTTP request.
     pub(crate) const fn new(stream: TcpStream, ahead: Bytes) -> Self {
-        Self { stream, ahead, received: 0, sent: 0 }
+        Self { stream, ahead, received: 0, sent: 0, writes: 0 }
     }
 }
 
@@ -55,6 +57,7 @@ impl AsyncWrite for Metered {
     ) -> Poll<io::Result<usize>> {
         let count = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         self.sent += count as u64;
+        self.writes += 1;
         Poll::Ready(Ok(count))
     }
 

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     latency: Family<KindLabels, Histogram>,
     pushed: Counter,
     dropped: Counter,
+    writes: Counter,
     subscriptions: Gauge<i64>,
     sessions: Gauge<u64, AtomicU64>,
     users: Gauge<u64, AtomicU64>,
@@ -80,6 +81,7 @@ impl Metrics {
             latency: Family::new_with_constructor(latency_histogram),
             pushed: Counter::default(),
             dropped: Counter::default(),
+            writes: Counter::default(),
             subscriptions: Gauge::default(),
             sessions: Gauge::default(),
             users: Gauge::default(),
@@ -104,6 +106,8 @@ impl Metrics {
         to.register("events_pushed", "Pushes queued to links", self.pushed.clone());
         let help = "Messages dropped because their link read too slowly";
         to.register("queue_drops", help, self.dropped.clone());
+        let help = "Calls that wrote to a link's socket; each takes all that is due";
+        to.register("socket_writes", help, self.writes.clone());
         let help = "Subscriptions of this server's links";
         to.register("subscriptions", help, self.subscriptions.clone());
         to.register("sessions", "Live sessions", self.sessions.clone());
@@ -159,6 +163,10 @@ impl Metrics {
 
     pub(crate) fn dropped(&self, count: u64) {
         self.dropped.inc_by(count);
+    }
+
+    pub(crate) fn wrote(&self, calls: u64) {
+        self.writes.inc_by(calls);
     }
 
     pub(crate) fn subscribed(&self) {

@@ -108,15 +108,29 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_frame_is_the_message_of_the_contract() {
-        let change = Change {
+    fn change() -> Change {
+        Change {
             revision: Revision(7),
             username: Username::new("a\"b").unwrap(),
             device: Device::default(),
             event: Event::Disconnected { reason: Reason::Left, online: true },
-        };
-        let frame = Announcement::new(change).frame("server/3", SubscriptionId(12));
+        }
+    }
+
+    #[test]
+    fn a_change_is_encoded_once_whoever_gets_it() {
+        let announcement = Announcement::new(change());
+        assert!(announcement.0.body.get().is_none(), "nobody has asked");
+        let other_shard = announcement.clone();
+        announcement.frame("server/3", SubscriptionId(1));
+        let encoded = announcement.0.body.get().unwrap().as_ptr();
+        other_shard.frame("server/3", SubscriptionId(2));
+        assert_eq!(other_shard.0.body.get().unwrap().as_ptr(), encoded);
+    }
+
+    #[test]
+    fn the_frame_is_the_message_of_the_contract() {
+        let frame = Announcement::new(change()).frame("server/3", SubscriptionId(12));
         let envelope: message::Envelope<'_, message::Change> =
             serde_json::from_str(&frame).unwrap();
         assert_eq!(envelope.r#type, "UserDisconnected");

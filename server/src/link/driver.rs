@@ -58,6 +58,7 @@ struct Driver {
     pinged: Instant,
     received: u64,
     sent: u64,
+    writes: u64,
 }
 
 /// Serves a link until it ends.
@@ -77,6 +78,7 @@ pub(crate) async fn serve(stream: Metered, link: Rc<Link>, shard: Rc<Shard>) {
         pinged,
         received: 0,
         sent: 0,
+        writes: 0,
     };
     let linked = Linked { shard: Rc::clone(&shard), link };
     let end = poll_fn(|cx| driver.poll(cx)).await;
@@ -220,14 +222,17 @@ impl Driver {
     /// Takes note of bytes that passed since the last look.
     fn note_life(&mut self, now: Instant) {
         let stream = self.socket.get_ref();
-        let (received, sent) = (stream.received, stream.sent);
+        let (received, sent, writes) = (stream.received, stream.sent, stream.writes);
+        if writes > self.writes {
+            self.shard.context().metrics.wrote(writes - self.writes);
+        }
         // While this side does not read, it cannot see the peer's bytes; what the peer takes shows
         // that it lives.
         let paused = !self.link.state().may_read();
         if received > self.received || paused && sent > self.sent {
             self.alive = now;
         }
-        (self.received, self.sent) = (received, sent);
+        (self.received, self.sent, self.writes) = (received, sent, writes);
     }
 
     /// A peer that leaves its answers unread is slow; one that says nothing is idle.

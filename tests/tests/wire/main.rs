@@ -7,6 +7,7 @@
 mod arguments;
 mod bad_frames;
 mod bad_input;
+mod batching;
 mod envelope;
 mod expiry;
 mod history;
