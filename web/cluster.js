@@ -1,7 +1,7 @@
 // Owns the panel of servers: one small card for each member, and the figures of the server this page talks to.
 // A figure that the server does not tell is not shown.
 
-import { byId, count, el, icon, plural, setAttribute, setText } from "./dom.js";
+import { byId, count, el, hostOf, icon, lastDigits, plural, setAttribute, setText } from "./dom.js";
 import { isUp } from "./live.js";
 import { duration } from "./time.js";
 
@@ -50,7 +50,10 @@ export class Cluster {
       const value = status[field];
       if (value === undefined || value === null) continue;
       seen.add(name);
-      setText(this.#fact(name), words(value));
+      const shown = this.#fact(name);
+      const text = words(value);
+      setText(shown, text);
+      setAttribute(shown, "title", text.startsWith("…") ? String(value) : null);
     }
     for (const [name, value] of this.#facts) value.parentElement.hidden = !seen.has(name);
   }
@@ -116,18 +119,9 @@ function figures(member, here, status) {
   return parts.map((part) => part.replaceAll(" ", "\u00a0"));
 }
 
-function hostOf(url) {
-  try {
-    return new URL(url).host;
-  } catch {
-    return url ?? "";
-  }
-}
-
+// Epoch and links stand on the server's card.
 const FACTS = [
-  ["Revision", "revision", count],
-  ["Epoch", "epoch", count],
-  ["Connections", "connections", count],
+  ["Revision", "revision", lastDigits],
   ["Sessions", "sessions", count],
   ["Registrations", "registrations", count],
   ["Subscriptions", "subscriptions", count],

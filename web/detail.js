@@ -1,6 +1,6 @@
 // Owns the strip below the list that shows one chosen registration in full, kept up to date, and says when it left.
 
-import { address, byId, copiesOnClick, count, el, icon, userText } from "./dom.js";
+import { address, byId, copiesOnClick, el, icon, revisionText, userText } from "./dom.js";
 import { ago, clock, everySecond, exact } from "./time.js";
 
 export class Detail {
@@ -42,7 +42,7 @@ export class Detail {
       fact("Device", userText(entry.device)),
       fact("Address", el("span", { class: "mono" }, address(entry)), copy),
       fact("Since", this.#since),
-      fact("Revision", count(entry.revision)));
+      fact("Revision", revisionText(entry.revision)));
     const meta = entry.meta === undefined ? null : el("pre", { class: "mono", tabindex: "0" }, JSON.stringify(entry.meta, null, 2));
     return [el("header", {}, el("h3", {}, userText(entry.username)), close), facts, meta].filter(Boolean);
   }

@@ -99,8 +99,27 @@ export function list(words) {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
+/**
+ * A number that mostly tells one thing from another, such as a revision: its last digits, the whole of it on hover.
+ * Revisions of one cluster differ in their last digits only.
+ */
+export const lastDigits = (n) => (n < SHORT ? String(n) : `…${String(n).slice(-LAST_DIGITS)}`);
+
+export const revisionText = (revision) => el("span", { title: `Revision ${revision}`, class: "revision" }, lastDigits(revision));
+
+/** The host and port of a server's URL; what is no URL stays as it is. */
+export function hostOf(url) {
+  try {
+    return new URL(url).host;
+  } catch {
+    return String(url ?? "");
+  }
+}
+
 /** An address as one writes it: an IPv6 literal in brackets. */
 export const address = ({ ip, port }) => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
 
+const LAST_DIGITS = 6;
+const SHORT = 10 ** LAST_DIGITS;
 const SVG = "http://www.w3.org/2000/svg";
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");

@@ -2,6 +2,8 @@
 // status, and the state of the link. It uses the public browser client only. It draws nothing: what it learns goes to
 // the listeners, and `picture()` says how things stand.
 
+import { hostOf } from "./dom.js";
+
 /** How often the status is asked for while someone looks. */
 const STATUS_MS = 2000;
 /** Wait before asking again for a watch that was refused; doubles up to the longest. */
@@ -54,7 +56,7 @@ export class Live {
     const on = (name, work) => rollcall.on(name, (event) => run === this.#run && work(event ?? {}));
     on("state", (event) => this.#stateChanged(event));
     on("failover", ({ to }) => {
-      this.onNote({ tone: "link", text: typeof to === "number" ? `This page moved to server ${to}` : "This page moved to another server" });
+      this.onNote({ tone: "link", text: `This page moved to ${hostOf(to)}` });
       this.#wake();
     });
   }

@@ -2,7 +2,7 @@
 // it took. It listens only while the drawer is open, keeps a bounded number, and hides what is a secret: the token and
 // the client id that names this page's session.
 
-import { byId, count, el, oncePerFrame, plural, setText } from "./dom.js";
+import { byId, count, el, lastDigits, oncePerFrame, plural, setText } from "./dom.js";
 import { clockMs } from "./time.js";
 
 /** Messages kept and shown. */
@@ -71,7 +71,7 @@ export class Trace {
 
 function line({ out, type, id, at, took, size, message, text }) {
   const bad = type === "Error" ? ` ${message.payload?.code ?? ""}` : "";
-  const about = [id === undefined ? "push" : `#${id}`, `${count(size)} B`, took === undefined ? null : milliseconds(took)];
+  const about = [id === undefined ? "push" : `#${lastDigits(id)}`, `${count(size)} B`, took === undefined ? null : milliseconds(took)];
   const summary = el("summary", {},
     el("span", { class: "direction", "aria-hidden": "true" }, out ? "↑" : "↓"),
     el("span", { class: "unseen" }, out ? "out" : "in"),

@@ -1,7 +1,7 @@
 // Owns the drawer "Try it": join as someone, look up, take a number, each through the public client, and what this page
 // holds as a result. The trace of messages in it is trace.js.
 
-import { address, animate, byId, count, el, plural, setAttribute, userText } from "./dom.js";
+import { address, animate, byId, count, el, plural, revisionText, setAttribute, userText } from "./dom.js";
 import { Trace } from "./trace.js";
 
 /** Names of one lookup (the contract's limit). */
@@ -85,10 +85,10 @@ export class TryIt {
     const username = fields.username.value.trim();
     const device = fields.device.value.trim() || "default";
     const ip = fields.ip.value.trim();
-    const joined = await this.#client().connectUser(username, { ip, port: Number(fields.port.value), device });
+    const { revision } = await this.#client().connectUser(username, { ip, port: Number(fields.port.value), device });
     this.#held.set(JSON.stringify([username, device]), { username, device });
     this.#showHeld();
-    return [userText(username), ` joined, revision ${count(joined?.revision ?? 0)}`];
+    return [userText(username), " joined, revision ", revisionText(revision)];
   }
 
   async #leave(held, button) {
@@ -108,7 +108,7 @@ export class TryIt {
     const absent = unknown.map((name) => el("li", { "data-unknown": name }, el("b", {}, userText(name)), " is not here"));
     const lines = [...found, ...absent];
     const hidden = lines.length - SHOWN_LIMIT;
-    return [el("ul", {}, ...lines.slice(0, SHOWN_LIMIT)), hidden > 0 && `and ${plural(hidden, "more", "more")}, `, el("small", {}, `true at revision ${count(revision)}`)];
+    return [el("ul", {}, ...lines.slice(0, SHOWN_LIMIT)), hidden > 0 && `and ${plural(hidden, "more", "more")}, `, el("small", {}, "true at revision ", revisionText(revision))];
   }
 
   async #takeNumber() {

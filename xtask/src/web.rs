@@ -19,6 +19,9 @@ use crate::workspace::Workspace;
 /// What a page loads, wasm and JavaScript together, may weigh gzipped, in bytes.
 const GZIP_LIMIT: usize = 75_000;
 
+/// What the console weighs in all, its own files and the browser client, gzipped, in bytes.
+const CONSOLE_GZIP_LIMIT: usize = 120_000;
+
 /// The files a page loads.
 const LOADED: [&str; 3] = ["rollcall.js", "rollcall_bindings.js", "rollcall_bg.wasm"];
 
@@ -28,7 +31,8 @@ pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
 pub(crate) fn run(workspace: &Workspace) -> Result {
     let files = build(workspace)?;
     write_folder(&workspace.client(), &files)?;
-    weigh(&files)?;
+    let client = weigh(&files)?;
+    weigh_console(&workspace.root.join("web"), client)?;
     eprintln!("wrote the browser client to {}", workspace.client().display());
     Ok(())
 }
@@ -157,8 +161,8 @@ pub(crate) fn write_folder(folder: &Path, files: &Files) -> Result {
     Ok(())
 }
 
-/// Prints what the files weigh and fails where a page would load too much.
-fn weigh(files: &Files) -> Result {
+/// Prints what the files weigh gzipped, returns it, and fails where a page would load too much.
+fn weigh(files: &Files) -> Result<usize> {
     let mut sum = (0, 0);
     eprintln!("{:<24}{:>10}{:>10}", "browser client, bytes", "raw", "gzip");
     for name in LOADED {
@@ -170,6 +174,25 @@ fn weigh(files: &Files) -> Result {
     eprintln!("  {:<22}{:>10}{:>10}  (limit {GZIP_LIMIT})", "together", sum.0, sum.1);
     if sum.1 > GZIP_LIMIT {
         return Err(format!("the browser client is {} bytes too large", sum.1 - GZIP_LIMIT).into());
+    }
+    Ok(sum.1)
+}
+
+/// Prints what the console's files weigh, alone and with the client, and fails where it is too much.
+fn weigh_console(folder: &Path, client: usize) -> Result {
+    let (mut raw, mut packed) = (0, 0);
+    for entry in fs::read_dir(folder)? {
+        // One file each, as the server sends them.
+        let content = fs::read(entry?.path())?;
+        raw += content.len();
+        packed += gzip_size(&content)?;
+    }
+    let together = client + packed;
+    eprintln!("  {:<22}{raw:>10}{packed:>10}", "web console");
+    eprintln!("  {:<22}{:>10}{together:>10}  (limit {CONSOLE_GZIP_LIMIT})", "with the client", "");
+    if together > CONSOLE_GZIP_LIMIT {
+        let over = together - CONSOLE_GZIP_LIMIT;
+        return Err(format!("the web console with its client is {over} bytes too large").into());
     }
     Ok(())
 }
@@ -225,7 +248,13 @@ mod tests {
             })
             .collect();
         let mut files = Files::from(LOADED.map(|name| (name, b"small".to_vec())));
-        weigh(&files).expect("three small files are light");
+        let light = weigh(&files).expect("three small files are light");
+        let folder = std::env::temp_dir().join(format!("xtask-weigh-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("temporary folder is writable");
+        fs::write(folder.join("app.js"), &noise[..100_000]).expect("temporary folder is writable");
+        weigh_console(&folder, light).expect("100,000 bytes and three small files are light");
+        assert!(weigh_console(&folder, light + 30_000).is_err());
+        fs::remove_dir_all(&folder).expect("ours to remove");
         files.insert("rollcall_bg.wasm", noise);
         assert!(weigh(&files).is_err());
         files.remove("rollcall_bg.wasm");

@@ -154,7 +154,10 @@ impl Server {
 
     fn failed(&self, status: Option<ExitStatus>) -> Failure {
         let shown = status.map_or_else(|| "?".to_owned(), |status| status.to_string());
-        let text = format!("server {} did not start ({shown}); see above", self.id);
+        let text = format!(
+            "server {} did not start ({shown}); see above. Ports count from --base-port",
+            self.id
+        );
         match status.and_then(|status| status.code()) {
             Some(2) => Failure::Usage(text),
             _ => Failure::Refused(text),

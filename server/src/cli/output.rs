@@ -42,9 +42,21 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(padded).collect()
 }
 
+/// A number with its noun, `1 device` or `2 devices`.
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        let shown = [0_u64, 1, 2].map(|number| counted(number, "device"));
+        assert_eq!(shown, ["0 devices", "1 device", "2 devices"]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -8,6 +8,7 @@ use rollcall_shared::message::{MemberState, Role, Status as Answer};
 use super::args::ClientArgs;
 use super::escape::Escaped;
 use super::failure::Failure;
+use super::output::counted;
 use super::{client, output};
 
 /// Show how a server sees the cluster
@@ -45,11 +46,18 @@ fn rows(status: &Answer) -> Vec<Vec<String>> {
         row("cluster", shown(&status.cluster)),
         row("leader", format!("{leader}, epoch {}", status.epoch)),
         row("revision", status.revision.to_string()),
-        row("users", format!("{} with {} registrations", status.users, status.registrations)),
+        row(
+            "users",
+            format!("{} with {}", status.users, counted(status.registrations, "registration")),
+        ),
         row("sessions", status.sessions.to_string()),
         row(
             "links",
-            format!("{} here, with {} subscriptions", status.connections, status.subscriptions),
+            format!(
+                "{} here, with {}",
+                status.connections,
+                counted(status.subscriptions, "subscription")
+            ),
         ),
     ];
     rows.extend(status.members.iter().map(|member| {

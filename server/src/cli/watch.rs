@@ -133,7 +133,7 @@ fn print_snapshot(watch: &Subscription) -> Result<(), Failure> {
     let (users, devices) = (users.len(), rows.len());
     let count = match devices {
         0 => "nobody is online".to_owned(),
-        _ => format!("{users} online with {devices} devices"),
+        _ => format!("{users} online with {}", output::counted(devices, "device")),
     };
     output::line(format_args!("{}  {count} at revision {}", clock(), watch.revision()))?;
     for line in output::columns(&rows) {
