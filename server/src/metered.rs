@@ -24,7 +24,9 @@ pub(crate) struct Metered {
 
 impl Metered {
     /// A stream whose first bytes, `ahead`, were read with the HTTP request.
-    pub(crate) const fn new(stream: TcpStream, ahead: Bytes) -> Self {
+    pub(crate) fn new(stream: TcpStream, ahead: Bytes) -> Self {
+        // Even an empty slice would keep the whole buffer of the HTTP request.
+        let ahead = if ahead.is_empty() { Bytes::new() } else { ahead };
         Self { stream, ahead, received: 0, sent: 0, writes: 0 }
     }
 }
@@ -43,6 +45,9 @@ impl AsyncRead for Metered {
             let count = this.ahead.len().min(buffer.remaining());
             buffer.put_slice(&this.ahead[..count]);
             this.ahead.advance(count);
+            if this.ahead.is_empty() {
+                this.ahead = Bytes::new();
+            }
         }
         this.received += (buffer.filled().len() - before) as u64;
         Poll::Ready(Ok(()))

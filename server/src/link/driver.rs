@@ -263,7 +263,8 @@ impl Driver {
         // frame on its way to the peer.
         let drain = async {
             let stream = self.socket.get_mut();
-            let mut buffer = [0; 4096];
+            // On the heap: as a part of the future it would cost every link, for all its life.
+            let mut buffer = vec![0; 4096];
             let mut left = DRAIN_BYTES;
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                 left = left.saturating_sub(count);
