@@ -81,3 +81,21 @@ async fn one_user_with_the_most_devices_is_answered_in_parts() {
         assert!(address.is_some(), "device-{n} is missing");
     }
 }
+
+#[tokio::test]
+async fn an_idle_link_costs_little_memory() {
+    let server = Server::start();
+    let mut links = vec![Client::new(&server).await];
+    links[0].call("Hello", json!({})).await;
+    let before = server.resident_kib();
+    for _ in 0..LINKS {
+        let mut link = Client::new(&server).await;
+        link.call("Hello", json!({})).await;
+        links.push(link);
+    }
+    let each = server.resident_kib().saturating_sub(before) / LINKS;
+    // About 10 in a release build. The WebSocket library's own buffer sizes would make it 140.
+    assert!(each <= 40, "{each} KiB for each of {LINKS} links");
+}
+
+const LINKS: u64 = 400;
