@@ -21,7 +21,7 @@ export class Activity {
   }
 
   #count(kind, now) {
-    if (kind === "reset") return;
+    if (kind === "reset" || kind === "renewed") return;
     this.#advance(now);
     const slot = this.#second % SECONDS;
     this.#changes[slot] += 1;

@@ -63,9 +63,13 @@ function showClusterId(id) {
 function notAllowed(code) {
   const words = code === "forbidden"
     ? ["Not allowed", "The token is valid but does not allow watching everyone."]
-    : ["This cluster asks who you are", "Give a token that the servers accept. It stays in this tab, until it is closed or reloaded."];
+    : [shown === undefined ? "This cluster asks who you are" : "The servers do not accept this token",
+      `Give ${shown === undefined ? "a token that the servers accept" : "another one"}. It stays in this tab, until it is closed or reloaded.`];
+  const appears = byId("notice").hidden;
   notice("lock", ...words);
-  byId("token-form").hidden = false;
+  const form = byId("token-form");
+  form.hidden = false;
+  if (appears) form.elements.token.select();
 }
 
 function notice(picture, title, text) {
@@ -130,10 +134,21 @@ function keys(event) {
 }
 
 let client;
+/** The token that was given last. */
+let shown;
 
 async function start(token) {
+  shown = token;
   await live.start({ Rollcall: client, servers: [server], token });
   if (live.rollcall) tryIt.connected(live.rollcall);
+  setText(byId("empty-command"), commandThatJoins());
+}
+
+/** For a terminal: with what its defaults, those of a local cluster without tokens, do not say. */
+function commandThatJoins() {
+  const local = location.hostname === "127.0.0.1" && ["7101", "7102", "7103"].includes(location.port);
+  const command = `rollcall connect ann 203.0.113.7 4711${local ? "" : ` --server ${server}`}`;
+  return shown === undefined ? command : `ROLLCALL_TOKEN=your-token ${command}`;
 }
 
 async function main() {
@@ -142,8 +157,6 @@ async function main() {
   if (typeof WebAssembly !== "object" || typeof WebSocket !== "function") {
     return unusable("This browser cannot show the console", "It needs WebAssembly and WebSocket: any current Firefox, Chrome, Edge or Safari has both.");
   }
-  // The default of the command line is a local cluster; elsewhere the command must say where.
-  if (!["7101", "7102", "7103"].includes(location.port)) byId("empty-command").append(` --server ${server}`);
   try {
     ({ Rollcall: client } = await import("./client/rollcall.js"));
   } catch (error) {

@@ -90,7 +90,8 @@ async function copy(text) {
   }
 }
 
-export const count = new Intl.NumberFormat("en-US").format;
+/** A whole number as one reads it: "12,345". The browser's own formatter takes tens of milliseconds to start. */
+export const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 

@@ -19,7 +19,7 @@ export class Feed {
 
   constructor(store) {
     store.onChange((event) => {
-      if (event.kind === "reset") return;
+      if (event.kind === "reset" || event.kind === "renewed") return;
       this.#storms.add(happening(event), event.now);
       this.#drawSoon();
     });

@@ -92,7 +92,7 @@ export class PeopleList {
     }
     if (kind === "joined") this.#order.joined(entry);
     if (kind === "left") this.#order.left();
-    if (kind !== "updated") this.#unsettled = true;
+    if (kind === "joined" || kind === "left") this.#unsettled = true;
     this.#drawSoon();
   }
 

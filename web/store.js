@@ -44,7 +44,7 @@ export class Store {
     return this.#devices.get(username) ?? 0;
   }
 
-  /** `listener(event)` with `{kind: "joined"|"updated"|"left"|"reset", entry, wholePerson, reason, moved, now}`. */
+  /** `listener(event)` with `{kind: "joined"|"updated"|"renewed"|"left"|"reset", entry, wholePerson, reason, moved, now}`. */
   onChange(listener) {
     this.#listeners.add(listener);
   }
@@ -78,9 +78,11 @@ export class Store {
       this.#tell({ kind: "left", entry, wholePerson: left === 0, reason: change.reason, now });
     } else if (entry) {
       const moved = entry.ip !== change.ip || entry.port !== change.port;
+      const renewed = !moved && details(entry) === details(change);
       fill(entry, change);
       entry.version += 1;
-      this.#tell({ kind: "updated", entry, moved, now });
+      // Only the revision is new: a cluster that lost its memory was told the same again.
+      this.#tell({ kind: renewed ? "renewed" : "updated", entry, moved, now });
     } else if (change.type === "UserConnected" || change.type === "UserUpdated") {
       const wholePerson = this.devicesOf(username) === 0;
       const joined = newEntry(change, now);
@@ -111,6 +113,7 @@ function newEntry(source, since) {
 
 function fill(entry, { ip, port, meta, revision }) {
   Object.assign(entry, { ip, port, meta, revision });
-  const details = meta === undefined ? "" : JSON.stringify(meta);
-  entry.fold = `${entry.username}\n${entry.device}\n${ip}:${port}\n${details}`.toLowerCase();
+  entry.fold = `${entry.username}\n${entry.device}\n${ip}:${port}\n${details(entry)}`.toLowerCase();
 }
+
+const details = ({ meta }) => (meta === undefined ? "" : JSON.stringify(meta));

@@ -16,10 +16,10 @@ export function duration(ms) {
 }
 
 /** Date and time to the second, for tooltips. */
-export const exact = (ms) => exactFormat.format(ms);
+export const exact = (ms) => exactFormat().format(ms);
 
 /** The time of day to the second. */
-export const clock = (ms) => clockFormat.format(ms);
+export const clock = (ms) => clockFormat().format(ms);
 
 /** The time of day to the millisecond, for the message trace. */
 export const clockMs = (ms) => `${clock(ms)}.${String(Math.floor(ms) % 1000).padStart(3, "0")}`;
@@ -36,8 +36,13 @@ function tick() {
 }
 
 const ticking = new Set();
-const exactFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// Made when first needed: they are slow to start, and the first picture needs none.
+const once = (make) => {
+  let made;
+  return () => (made ??= make());
+};
+const exactFormat = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }));
+const clockFormat = once(() => new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
 
 setInterval(tick, 1000);
 document.addEventListener("visibilitychange", tick);
