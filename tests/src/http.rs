@@ -35,7 +35,8 @@ impl Response {
         String::from_utf8(self.body.clone()).expect("the body is UTF-8")
     }
 
-    fn parse(bytes: &[u8]) -> Self {
+    /// Takes apart what a server sent.
+    pub fn parse(bytes: &[u8]) -> Self {
         let end = bytes
             .windows(4)
             .position(|four| four == b"\r\n\r\n")

@@ -81,6 +81,11 @@ fn etag(asset: &Asset, gzip: bool) -> String {
     if gzip { format!("\"{tag}-gzip\"") } else { format!("\"{tag}\"") }
 }
 
+/// Whether a character that an authority may have means something else within a policy.
+const fn of_a_policy(c: char) -> bool {
+    !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' | ':' | '[' | ']')
+}
+
 /// What the console may load and where it may connect: this server and the other members.
 fn policy(headers: &HeaderMap, local: SocketAddr, context: &Context) -> String {
     let mut connect = String::from("'self'");
@@ -90,6 +95,7 @@ fn policy(headers: &HeaderMap, local: SocketAddr, context: &Context) -> String {
     }
     // Browsers differ in whether 'self' covers WebSockets to the page's own host.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| !host.contains(of_a_policy));
     if let Some(host) = host.and_then(|host| host.parse::<Authority>().ok()) {
         connect.push_str(&format!(" ws://{host} wss://{host}"));
     }

@@ -46,6 +46,24 @@ async fn the_console_comes_with_a_strict_policy() {
 }
 
 #[tokio::test]
+async fn the_host_of_a_request_adds_nothing_to_the_policy_but_itself() {
+    let server = Server::start();
+    let expected: Vec<_> = policy(&get(&server, "/").await).into_iter().map(|it| it.0).collect();
+    for host in ["x;script-src-elem", "x;report-uri", "a;sandbox;b", "*", "x,y", "'self'"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let response = exchange(server.address(), request.as_bytes()).await;
+        let response = Response::parse(&response);
+        let directives: Vec<_> = policy(&response).into_iter().map(|it| it.0).collect();
+        assert_eq!(directives, expected, "{host}");
+        let connect = sources(&response, "connect-src");
+        assert!(
+            !connect.iter().any(|source| source.starts_with("ws") && source.ends_with(host)),
+            "{connect:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_console_loads_is_there() {
     let server = Server::start();
     let page = get(&server, "/").await.text();
