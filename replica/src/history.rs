@@ -52,14 +52,19 @@ impl<C: Kept> History<C> {
         self.floor
     }
 
+    /// The revision of the last change that was added.
+    #[must_use]
+    pub fn newest(&self) -> Revision {
+        self.changes.back().map_or(self.floor, |newest| newest.change().revision)
+    }
+
     /// Adds the next change and drops the oldest ones over a bound.
     ///
     /// # Panics
     /// When `change` is not the next one: a gap would reach subscribers.
     pub fn push(&mut self, change: C) {
-        let newest = self.changes.back().map_or(self.floor, |newest| newest.change().revision);
         let next = change.change().revision;
-        assert_eq!(next, newest.next(), "changes come without a gap");
+        assert_eq!(next, self.newest().next(), "changes come without a gap");
         self.bytes += change.memory_bytes();
         self.changes.push_back(change);
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {

@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
     pub(crate) last_subscription: u64,
+    /// Usernames in the filters of the subscriptions.
+    pub(crate) subscribed_names: usize,
     /// Subscriptions that get changes from the history.
     pub(crate) catching_up: VecDeque<SubscriptionId>,
     /// Answers of which parts are left.

@@ -150,25 +150,29 @@ impl Shard {
     /// Takes in what the node delivers; ends when the node has.
     pub(crate) async fn run_inbox(&self, mut inbox: mpsc::Receiver<Delivery>) {
         while let Some(delivery) = inbox.recv().await {
-            self.handle_delivery(delivery);
+            self.handle_delivery(delivery).await;
         }
     }
 
-    fn handle_delivery(&self, delivery: Delivery) {
-        let mut pushed = 0;
+    /// Announces the changes, a little at a time: one delivery may hold more than a link's queue,
+    /// and a link that could not write meanwhile is not a slow reader. What begins in the pauses
+    /// waits for the whole (its read point is ahead of `users`); what catches up in them joins
+    /// where the history ends, which is where the announcements are.
+    async fn handle_delivery(&self, delivery: Delivery) {
+        let mut due = 0;
         for announcement in delivery.changes.iter() {
-            pushed += self.announce(announcement);
-        }
-        if pushed > 0 {
-            self.context.metrics.pushed(pushed);
-        }
-        {
-            let mut applied = self.applied.borrow_mut();
-            for announcement in delivery.changes.iter() {
-                applied.history.push(announcement.clone());
+            if due >= ANNOUNCED_BYTES {
+                due = 0;
+                tokio::task::yield_now().await;
             }
-            applied.users = delivery.users;
+            let (pushed, bytes) = self.announce(announcement);
+            if pushed > 0 {
+                self.context.metrics.pushed(pushed);
+            }
+            due += bytes + CHANGE_BYTES;
+            self.applied.borrow_mut().history.push(announcement.clone());
         }
+        self.applied.borrow_mut().users = delivery.users;
         for output in delivery.outputs {
             self.handle_output(output);
         }
@@ -177,9 +181,10 @@ impl Shard {
         }
     }
 
-    /// Pushes a change to the live subscriptions it matches; how many there are.
-    fn announce(&self, announcement: &Announcement) -> u64 {
-        let mut pushed = 0;
+    /// Pushes a change to the live subscriptions it matches: how many there are, and the most bytes
+    /// that any one link may have got.
+    fn announce(&self, announcement: &Announcement) -> (u64, usize) {
+        let (mut pushed, mut bytes) = (0, 0);
         let mut frames = Vec::new();
         let index = self.subscriptions.borrow();
         index.for_each_match(&announcement.change().username, |link, number| {
@@ -187,7 +192,9 @@ impl Shard {
             let frame = if let Some((_, frame)) = known {
                 tokio_tungstenite::tungstenite::Utf8Bytes::clone(frame)
             } else {
+                // A link gets a frame of each number at most once.
                 let frame = announcement.frame(&self.context.origin, number);
+                bytes += frame.len();
                 if frames.len() < FRAMES {
                     frames.push((number, frame.clone()));
                 }
@@ -196,7 +203,7 @@ impl Shard {
             link.send(frame);
             pushed += 1;
         });
-        pushed
+        (pushed, bytes)
     }
 
     fn handle_output(&self, output: Output) {
@@ -250,3 +257,7 @@ impl Shard {
 /// Different subscription numbers whose frame of one change is kept while it is pushed; beyond, a
 /// frame is made again.
 const FRAMES: usize = 64;
+/// Bytes pushed to a link before the links write: little of its queue, and many changes.
+const ANNOUNCED_BYTES: usize = 64 * 1024;
+/// What a change counts that nobody hears: it is work all the same.
+const CHANGE_BYTES: usize = 64;

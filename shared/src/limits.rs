@@ -27,6 +27,8 @@ pub const REQUEST_ID: u64 = (1 << 53) - 1;
 pub const DEVICES: usize = 1000;
 /// The most subscriptions of one link.
 pub const SUBSCRIPTIONS: usize = 1024;
+/// The most usernames of all subscriptions of a link together; each takes room in an index.
+pub const SUBSCRIBED_USERNAMES: usize = 65_536;
 /// The most bytes of a token.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 

@@ -133,9 +133,13 @@ impl Driver {
         self.poll_timers(cx)
     }
 
-    /// Reads up to [`READ_BUDGET`] messages.
+    /// Reads up to [`READ_BUDGET`] messages or [`READ_BUDGET_BYTES`].
     fn read(&mut self, cx: &mut Context<'_>) -> Read {
+        let mut bytes = 0;
         for _ in 0..READ_BUDGET {
+            if bytes >= READ_BUDGET_BYTES {
+                break;
+            }
             if !self.link.state().may_read() {
                 return Read::Paused;
             }
@@ -143,7 +147,10 @@ impl Driver {
                 return Read::Blocked;
             };
             match message {
-                Some(Ok(Message::Text(text))) => self.shard.handle_text(&self.link, &text),
+                Some(Ok(Message::Text(text))) => {
+                    bytes += text.len();
+                    self.shard.handle_text(&self.link, &text);
+                }
                 Some(Ok(Message::Binary(_))) => {
                     return Read::Ended(End::Close(CloseCode::Binary));
                 }
@@ -157,27 +164,28 @@ impl Driver {
 
     /// Writes what is due; ready when all of it has left.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        self.shard.refill(&self.link);
         loop {
-            self.shard.refill(&self.link);
-            loop {
-                if self.link.state().out.is_empty() {
-                    break;
-                }
-                if std::task::ready!(self.socket.poll_ready_unpin(cx)).is_err() {
-                    return Poll::Ready(Err(()));
-                }
-                let Some(text) = self.pop() else { break };
-                if self.socket.start_send_unpin(Message::Text(text)).is_err() {
-                    return Poll::Ready(Err(()));
-                }
+            if self.link.state().out.is_empty() {
+                break;
             }
-            if std::task::ready!(self.socket.poll_flush_unpin(cx)).is_err() {
+            if std::task::ready!(self.socket.poll_ready_unpin(cx)).is_err() {
                 return Poll::Ready(Err(()));
             }
-            if !self.shard.has_more(&self.link) {
-                return Poll::Ready(Ok(()));
+            let Some(text) = self.pop() else { break };
+            if self.socket.start_send_unpin(Message::Text(text)).is_err() {
+                return Poll::Ready(Err(()));
             }
         }
+        if std::task::ready!(self.socket.poll_flush_unpin(cx)).is_err() {
+            return Poll::Ready(Err(()));
+        }
+        if self.shard.has_more(&self.link) {
+            // The rest is made after the other links had their turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn pop(&self) -> Option<tokio_tungstenite::tungstenite::Utf8Bytes> {
@@ -309,6 +317,8 @@ fn config() -> WebSocketConfig {
 
 /// Messages read in one wake-up, so that one busy link does not hold up the others.
 const READ_BUDGET: usize = 64;
+/// The same in bytes: a large message is as much work as many small ones.
+const READ_BUDGET_BYTES: usize = 64 * 1024;
 /// Allocated for each link for as long as it lives.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// What is gathered before the system is asked to send it.

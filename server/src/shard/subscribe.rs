@@ -71,13 +71,21 @@ impl Shard {
             self.reply_error(&link, Some(id), kind, &error, started);
             return;
         }
+        let Subscribe { filter, since } = subscribe;
+        if link.state().subscribed_names + names_of(&filter) > limits::SUBSCRIBED_USERNAMES {
+            let most = limits::SUBSCRIBED_USERNAMES;
+            let message = format!("the subscriptions of a link hold at most {most} usernames");
+            let error = Error::new(ErrorCode::Overloaded, message);
+            self.reply_error(&link, Some(id), kind, &error, started);
+            return;
+        }
         let applied = self.applied.borrow();
         let now = applied.users.revision();
-        let Subscribe { filter, since } = subscribe;
         let kept = since.filter(|&since| applied.history.floor() <= since && since <= now);
         let number = {
             let mut state = link.state();
             state.last_subscription += 1;
+            state.subscribed_names += names_of(&filter);
             SubscriptionId(state.last_subscription)
         };
         let feed = if let Some(since) = kept {
@@ -101,7 +109,7 @@ impl Shard {
         drop(applied);
         self.context.metrics.subscribed();
         self.context.metrics.answered(kind, None, started.elapsed());
-        self.refill(&link);
+        self.tell(&link);
         link.state().wake();
     }
 
@@ -120,6 +128,7 @@ impl Shard {
             self.reply_error(link, Some(id), kind, &error, started);
             return;
         };
+        link.state().subscribed_names -= names_of(&subscription.filter);
         if subscription.feed == Feed::Live {
             let mut index = self.subscriptions.borrow_mut();
             index.remove(&subscription.filter, number, link.id());
@@ -143,33 +152,42 @@ impl Shard {
     }
 
     /// Makes the next parts of large answers and the next changes of those that catch up, while
-    /// little is due to the link.
+    /// little is due to the link, and as far as one link may hold up the others.
     pub(crate) fn refill(&self, link: &Rc<Link>) {
+        self.tell(link);
+        let mut work = 0;
+        while work < CATCH_UP {
+            let mut state = link.state();
+            if !state.is_low() || state.closing.is_some() {
+                return;
+            }
+            let Some(number) = state.catching_up.pop_front() else { return };
+            drop(state);
+            work += 1 + self.catch_up(link, number, CATCH_UP - work);
+        }
+    }
+
+    /// Makes the next parts of large answers while little is due to the link.
+    fn tell(&self, link: &Link) {
         loop {
             let mut state = link.state();
             if !state.is_low() || state.closing.is_some() {
                 return;
             }
-            if let Some(answer) = state.answers.front_mut() {
-                let (text, more) = answer.next_part(&self.context.origin);
-                let (subscription, revision) = (answer.subscription(), answer.revision());
-                if !more {
-                    state.answers.pop_front();
-                }
-                if let Some(number) = subscription.filter(|_| !more)
-                    && let Some(subscription) = state.subscriptions.get_mut(&number)
-                {
-                    subscription.feed = Feed::CatchingUp(revision);
-                    state.catching_up.push_back(number);
-                }
-                drop(state);
-                link.send(text);
-            } else if let Some(number) = state.catching_up.pop_front() {
-                drop(state);
-                self.catch_up(link, number);
-            } else {
-                return;
+            let Some(answer) = state.answers.front_mut() else { return };
+            let (text, more) = answer.next_part(&self.context.origin);
+            let (subscription, revision) = (answer.subscription(), answer.revision());
+            if !more {
+                state.answers.pop_front();
             }
+            if let Some(number) = subscription.filter(|_| !more)
+                && let Some(subscription) = state.subscriptions.get_mut(&number)
+            {
+                subscription.feed = Feed::CatchingUp(revision);
+                state.catching_up.push_back(number);
+            }
+            drop(state);
+            link.send(text);
         }
     }
 
@@ -180,26 +198,27 @@ impl Shard {
         state.closing.is_none() && pending
     }
 
-    /// Pushes kept changes to a subscription until much is due, or it is live.
-    fn catch_up(&self, link: &Rc<Link>, number: SubscriptionId) {
+    /// Pushes kept changes to a subscription until much is due, `most` were looked at, or it is
+    /// live; how much work that was.
+    fn catch_up(&self, link: &Rc<Link>, number: SubscriptionId, most: usize) -> usize {
         let applied = self.applied.borrow();
         let (filter, mut after) = {
             let state = link.state();
             let Some(Subscription { filter, feed: Feed::CatchingUp(after) }) =
                 state.subscriptions.get(&number)
             else {
-                return;
+                return 0;
             };
             (filter.clone(), *after)
         };
         if after < applied.history.floor() {
             // It was overtaken by what is kept: its client reads more slowly than things change.
             link.close(Closing::Now(CloseCode::SlowReader));
-            return;
+            return 0;
         }
         let mut pushed = 0;
         let mut looked_at = 0;
-        while looked_at < CATCH_UP && link.state().is_low() {
+        while looked_at < most && link.state().is_low() {
             let Some(announcement) = applied.history.after(after).cloned() else { break };
             after = announcement.change().revision;
             looked_at += 1;
@@ -209,7 +228,7 @@ impl Shard {
             }
         }
         self.context.metrics.pushed(pushed);
-        let live = after == applied.users.revision();
+        let live = after == applied.history.newest();
         if live {
             self.subscriptions.borrow_mut().insert(&filter, number, link);
         }
@@ -219,7 +238,17 @@ impl Shard {
         }
         if !live {
             state.catching_up.push_back(number);
+            return looked_at;
         }
+        looked_at + names_of(&filter).max(1)
+    }
+}
+
+/// How many usernames a filter names.
+const fn names_of(filter: &Filter) -> usize {
+    match filter {
+        Filter::Usernames(names) => names.len(),
+        Filter::Prefix(_) | Filter::All => 0,
     }
 }
 
@@ -231,5 +260,5 @@ fn matches(filter: &Filter, username: &rollcall_shared::id::Username) -> bool {
     }
 }
 
-/// Changes looked at for one subscription before another has its turn.
+/// Changes looked at, and entries of the index made, before another link has its turn.
 const CATCH_UP: usize = 1024;

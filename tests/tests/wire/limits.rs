@@ -47,6 +47,24 @@ async fn a_link_has_at_most_so_many_subscriptions_as_it_was_told() {
 }
 
 #[tokio::test]
+async fn the_subscriptions_of_a_link_name_a_bounded_number_of_users() {
+    let server = Server::start();
+    let mut client = Client::new(&server).await;
+    let names = |n: usize| json!({ "usernames": (0..1000).map(|m| format!("{n}-{m}")).collect::<Vec<_>>() });
+    for n in 0..65 {
+        client.call("Subscribe", names(n)).await;
+    }
+    client.refused("Subscribe", names(65), "overloaded").await;
+    // Names that are given up make room, and a filter without names needs none.
+    client.call("Subscribe", json!({ "prefix": "65-" })).await;
+    client.call("Unsubscribe", json!({ "subscription": 1 })).await;
+    let last = client.call("Subscribe", names(65)).await;
+    let written = client.register("65-7", 1).await;
+    let push = client.push_of(&last["subscription"]).await;
+    assert_eq!(revision(&push["payload"]), written);
+}
+
+#[tokio::test]
 async fn one_user_with_the_most_devices_is_answered_in_parts() {
     let server = Server::start();
     let mut client = Client::new(&server).await;

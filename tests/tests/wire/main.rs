@@ -8,6 +8,7 @@ mod arguments;
 mod bad_frames;
 mod bad_input;
 mod batching;
+mod bursts;
 mod envelope;
 mod expiry;
 mod history;
