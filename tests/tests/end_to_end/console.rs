@@ -69,15 +69,20 @@ impl Console {
 
     /// Waits until a line of "What happens" says this.
     pub(crate) async fn feed_says(&self, words: &str) {
-        let script = "return [...document.querySelectorAll('#feed li .words')] \
-                      .map(words => words.textContent)";
         self.page
-            .wait(&format!("\"{words}\" in the feed"), script, |lines| {
+            .wait(&format!("\"{words}\" in the feed"), FEED, |lines| {
                 let lines = lines.as_array().map(Vec::as_slice).unwrap_or_default();
                 let said = |line: &Value| line.as_str().is_some_and(|line| line.starts_with(words));
                 if lines.iter().any(said) { Ok(()) } else { Err(format!("it says {lines:?}")) }
             })
             .await;
+    }
+
+    /// Fails if a line of "What happens" has these words.
+    pub(crate) async fn feed_does_not_say(&self, words: &str) {
+        let lines = self.page.value(FEED).await;
+        let said = lines.to_string().contains(words);
+        self.page.assert_equal(&format!("\"{words}\" in {lines}"), said, false).await;
     }
 
     /// Opens the drawer "Try it".
@@ -171,6 +176,10 @@ const VIEW: &str = "return [document.body.dataset.state, document.body.dataset.v
 
 /// Who is in its list; by way of JSON, which leaves out what is undefined.
 const PEOPLE: &str = "return JSON.parse(JSON.stringify(rollcallConsole.people()))";
+
+/// The lines of "What happens".
+const FEED: &str = "return [...document.querySelectorAll('#feed li .words')] \
+    .map(words => words.textContent)";
 
 /// The rows of those who are there, from top to bottom.
 const ROWS: &str = "return [...document.querySelectorAll('#people [data-user]')] \

@@ -8,4 +8,5 @@ mod console;
 mod people;
 mod real_input;
 mod server_restart;
+mod token;
 mod two_pages;
