@@ -1,7 +1,8 @@
 //! Takes the README's picture: a console with about forty people and something going on.
 //!
-//! `cargo run -p rollcall-tests --example picture -- docs/images/console.png`, after `cargo xtask web`
-//! and `cargo build`. It proves nothing; the tests of the console are in `end_to_end`.
+//! After `cargo xtask web` and `cargo build`:
+//! `ROLLCALL_BIN=$PWD/target/debug/rollcall cargo run -p rollcall-tests --example picture -- docs/images/console.png`
+//! It proves nothing; the tests of the console are in `end_to_end`.
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
