@@ -33,7 +33,7 @@ async fn the_end_of_a_large_session_makes_no_reader_slow() {
         reader.call("Subscribe", json!({ "prefix": "user-" })).await;
     }
     drop(holder);
-    let mut last = vec![0; SUBSCRIPTIONS];
+    let mut last = [0; SUBSCRIPTIONS];
     for _ in 0..USERS * SUBSCRIPTIONS {
         let push = reader.expect_push("UserDisconnected").await;
         assert_eq!(push["reason"], "expired");
