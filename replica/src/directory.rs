@@ -21,6 +21,9 @@ pub use users::{Holder, Registration, User, Users};
 
 /// How many ended sessions are remembered for retries (R35 of the replication design).
 const ENDED_SESSIONS: usize = 100_000;
+/// How many results of ended sessions are remembered: full windows in all of them would take
+/// gigabytes, and a session costs its client nothing.
+const ENDED_RESULTS: usize = 1_000_000;
 
 /// The state. One command after the other goes through [`Directory::apply`].
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct Directory {
     sessions: BTreeMap<ClientId, Session>,
     /// Ended sessions in the order of their end.
     ended: BTreeMap<u64, ClientId>,
+    /// The results that these remember together.
+    ended_results: usize,
+    /// [`ENDED_RESULTS`], or fewer in a test.
+    max_ended_results: usize,
     live: usize,
     /// The index of the last command applied.
     applied: u64,
@@ -74,6 +81,8 @@ impl Directory {
             users: Users::new(first),
             sessions: BTreeMap::new(),
             ended: BTreeMap::new(),
+            ended_results: 0,
+            max_ended_results: ENDED_RESULTS,
             live: 0,
             applied: 0,
             next_number: 1,
@@ -151,6 +160,7 @@ impl Directory {
         }
         if !session.live {
             self.ended.remove(&session.ended_at);
+            self.ended_results -= session.results.len();
             self.live += 1;
             session.live = true;
             session.generation = generation;
@@ -260,18 +270,25 @@ impl Directory {
         }
         session.live = false;
         session.ended_at = self.applied;
+        self.ended_results += session.results.len();
         let held = std::mem::take(&mut session.held);
         self.live -= 1;
         for (username, device) in held {
             self.remove(&username, &device, Reason::Expired, effects);
         }
         self.ended.insert(self.applied, client.clone());
-        if self.ended.len() > ENDED_SESSIONS
-            && let Some((_, oldest)) = self.ended.pop_first()
-        {
-            self.sessions.remove(&oldest);
-        }
+        self.forget_oldest();
         true
+    }
+
+    /// Drops the sessions that ended first while too much is remembered.
+    fn forget_oldest(&mut self) {
+        while self.ended.len() > ENDED_SESSIONS || self.ended_results > self.max_ended_results {
+            let Some((_, oldest)) = self.ended.pop_first() else { return };
+            if let Some(session) = self.sessions.remove(&oldest) {
+                self.ended_results -= session.results.len();
+            }
+        }
     }
 
     fn remove(

@@ -72,6 +72,11 @@ impl Results {
         }
     }
 
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Above every number applied so far, where there is one above it.
     pub(super) fn next_id(&self) -> RequestId {
         RequestId((self.highest.0 + 1).min(limits::REQUEST_ID))

@@ -12,7 +12,7 @@ use hyper::header::{
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::http::uri::Uri;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use rollcall_shared::message::SUBPROTOCOL;
 use tokio::net::TcpStream;
@@ -90,6 +90,7 @@ async fn become_link(
 fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>> {
     let headers = request.headers();
     let upgrade = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
         && has_token(headers, &CONNECTION, "upgrade")
         && has_token(headers, &UPGRADE, "websocket");
     if !upgrade {
@@ -103,11 +104,20 @@ fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>>
         reply.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err(Box::new(reply));
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_nonce(key.as_bytes()));
     let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
     accept.ok_or_else(|| {
-        Box::new(text(StatusCode::BAD_REQUEST, "the handshake has no Sec-WebSocket-Key\n"))
+        Box::new(text(
+            StatusCode::BAD_REQUEST,
+            "the handshake has no Sec-WebSocket-Key of 16 bytes in base64\n",
+        ))
     })
+}
+
+/// Whether it is the base64 form of 16 bytes.
+fn is_nonce(key: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
 }
 
 /// Whether a comma-separated header has `token`, whatever its case.
@@ -125,7 +135,11 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 ///
 /// The `Host` header is not asked: a page of a name that was made to point here would name itself.
 fn origin_allowed(headers: &HeaderMap, local: SocketAddr, context: &Context) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else { return true };
+    if origins.next().is_some() {
+        return false;
+    }
     let Ok(origin) = origin.to_str() else { return false };
     let config = &context.config;
     let listed = config.allow_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
@@ -143,6 +157,10 @@ fn own_origin(context: &Context) -> Option<String> {
 
 fn is_loopback_origin(origin: &str) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
+    // An origin is a scheme, a host and a port: no user, no path.
+    if origin.contains('@') || uri.path_and_query().is_some_and(|path| path != "/") {
+        return false;
+    }
     let host = uri.host().unwrap_or_default();
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -160,7 +178,15 @@ mod tests {
         {
             assert!(is_loopback_origin(good), "{good}");
         }
-        for bad in ["null", "http://localhost.evil.example", "http://10.0.0.1", "file://", "x"] {
+        for bad in [
+            "null",
+            "http://localhost.evil.example",
+            "http://10.0.0.1",
+            "file://",
+            "x",
+            "http://user@localhost",
+            "http://localhost/x",
+        ] {
             assert!(!is_loopback_origin(bad), "{bad}");
         }
     }

@@ -1,6 +1,8 @@
 //! What makes the server fast in bulk: one batch to the owner of the state per wake-up, one write
 //! per socket. Counted by the server's own metrics, with room for a busy machine.
 
+use std::time::{Duration, Instant};
+
 use rollcall_tests::{
     http,
     raw::{FINAL, RawLink, TEXT, encode_frame},
@@ -14,10 +16,25 @@ async fn work(server: &Server) -> (u64, u64) {
     let text = http::get(server, "/metrics").await.text();
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("{name} in {text}"))
+        let value = line.and_then(|value| value.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("{name} in {text}"))
     };
     (value("rollcall_node_batch_size_count"), value("rollcall_socket_writes_total"))
+}
+
+/// The work since `before`, once there were `writes` writes: a client may hear of a write before it
+/// is counted.
+async fn work_since(server: &Server, before: (u64, u64), writes: u64) -> (u64, u64) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let now = work(server).await;
+        let since = (now.0 - before.0, now.1 - before.1);
+        if since.1 >= writes {
+            return since;
+        }
+        assert!(Instant::now() < deadline, "no more than {since:?} were counted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Sends 50 requests at once and waits for their answers.
@@ -36,12 +53,11 @@ async fn burst(link: &mut RawLink, request: impl Fn(u64) -> serde_json::Value) {
 async fn requests_that_arrive_together_are_one_batch_and_leave_together() {
     let server = Server::start();
     let mut link = RawLink::upgrade(&server).await;
-    let (batches, writes) = work(&server).await;
+    let before = work(&server).await;
     burst(&mut link, |id| json!({"type": "GetSequenceNumber", "id": id})).await;
-    let (batches_after, writes_after) = work(&server).await;
-    let (batches, writes) = (batches_after - batches, writes_after - writes);
+    let (batches, writes) = work_since(&server, before, 1).await;
     assert!((1..=FEW).contains(&batches), "{REQUESTS} requests in {batches} batches");
-    assert!((1..=FEW).contains(&writes), "{REQUESTS} answers in {writes} writes");
+    assert!(writes <= FEW, "{REQUESTS} answers in {writes} writes");
 }
 
 #[tokio::test]
@@ -51,7 +67,7 @@ async fn changes_of_one_batch_leave_a_subscriber_s_socket_together() {
     let subscription =
         watcher.call("Subscribe", json!({"all": true})).await["subscription"].clone();
     let mut link = RawLink::upgrade(&server).await;
-    let (_, writes) = work(&server).await;
+    let before = work(&server).await;
     burst(&mut link, |id| {
         let payload = json!({"username": format!("user-{id}"), "ip": "10.0.0.1", "port": id});
         json!({"type": "ConnectUser", "id": id, "payload": payload})
@@ -60,10 +76,9 @@ async fn changes_of_one_batch_leave_a_subscriber_s_socket_together() {
     for _ in 0..REQUESTS {
         watcher.push_of(&subscription).await;
     }
-    let (_, writes_after) = work(&server).await;
-    let writes = writes_after - writes;
     // Answers to one socket, pushes to the other.
-    assert!((2..=2 * FEW).contains(&writes), "{REQUESTS} changes in {writes} writes");
+    let (_, writes) = work_since(&server, before, 2).await;
+    assert!(writes <= 2 * FEW, "{REQUESTS} changes in {writes} writes");
 }
 
 const REQUESTS: u64 = 50;

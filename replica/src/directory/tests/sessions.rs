@@ -1,6 +1,10 @@
 //! Scenarios of sessions: lives and principals, retries, the window, the sequence.
 
+use rollcall_shared::id::{ClientId, RequestId, Revision};
+
 use super::check;
+use crate::command::{Command, Generation, Opened, Principal, Write, Written};
+use crate::directory::{Directory, Outcome};
 
 #[test]
 fn a_session_opens_ends_and_opens_anew() {
@@ -266,4 +270,48 @@ fn the_last_100000_ended_sessions_are_remembered() {
         at @100: 0 users, 0 devices, 2 sessions
         "#,
     );
+}
+
+/// Opens the session of `name`, takes `count` numbers in it one by one, and ends it.
+fn live_a_life(directory: &mut Directory, name: &str, count: u64) -> Generation {
+    let client = ClientId::new(name).unwrap();
+    let principal = Principal::Client(client.clone());
+    let open = Command::Open { client: client.clone(), principal };
+    let Outcome::Opened(Opened::Live { generation, next_id }) =
+        directory.apply(open, &mut Vec::new())
+    else {
+        panic!("a live session");
+    };
+    for request in next_id.0..next_id.0 + count {
+        take(directory, name, generation, request);
+    }
+    directory.apply(Command::Expire { client, generation }, &mut Vec::new());
+    generation
+}
+
+fn take(directory: &mut Directory, name: &str, generation: Generation, request: u64) -> Written {
+    let (client, request) = (ClientId::new(name).unwrap(), RequestId(request));
+    let write = Write::Sequence { count: 1 };
+    let command = Command::Write { client, generation, request, write };
+    match directory.apply(command, &mut Vec::new()) {
+        Outcome::Written(written) => written,
+        other => panic!("a write ends as written, not {other:?}"),
+    }
+}
+
+#[test]
+fn ended_sessions_are_forgotten_when_they_remember_too_much_together() {
+    let mut directory = Directory::new(Revision(0), 10);
+    directory.max_ended_results = 10;
+    let first = live_a_life(&mut directory, "a", 4);
+    let second = live_a_life(&mut directory, "b", 4);
+    // A session that lives again counts for nothing until it ends again, with all it remembers.
+    live_a_life(&mut directory, "a", 1);
+    assert_eq!(directory.ended_results, 9);
+    assert!(matches!(take(&mut directory, "b", second, 1), Written::Applied(_)));
+    // The eleventh result is one too many: the session that ended first is forgotten.
+    live_a_life(&mut directory, "c", 2);
+    assert_eq!(take(&mut directory, "b", second, 1), Written::NotCurrent);
+    assert!(matches!(take(&mut directory, "a", first, 1), Written::Applied(_)));
+    assert_eq!(directory.ended_results, 7);
 }
