@@ -54,6 +54,11 @@ pub(crate) fn options(args: &Args) -> Result<Options, Error> {
         let message = "servers is not an array of WebSocket URLs";
         return Err(Error::invalid("servers", message.to_owned()));
     }
+    // A browser tells nothing of why it refuses a URL, so the likely mistake is looked for here.
+    if !servers.iter().all(|url| url.starts_with("ws://") || url.starts_with("wss://")) {
+        let message = "a server's URL begins with ws:// or wss://, as in ws://127.0.0.1:7101/ws";
+        return Err(Error::invalid("servers", message.to_owned()));
+    }
     let get_token = args
         .find("getToken")
         .map(|value| {

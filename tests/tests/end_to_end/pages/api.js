@@ -77,6 +77,7 @@ async function refusals(say) {
     ["invalid_argument usernames", () => rollcall.getUserAddress([])],
     ["invalid_argument count", () => rollcall.getSequenceNumber(10001)],
     ["invalid_argument servers", () => Rollcall.connect({ servers: [] })],
+    ["invalid_argument servers", () => Rollcall.connect({ servers: [`http://${location.host}/ws`] })],
     ["too_large meta", () => rollcall.connectUser("ann", { ...place, meta: { text: "x".repeat(1024) } })],
     ["username_taken", () => rollcall.connectUser("taken", place)],
     ["not_owner", () => rollcall.disconnectUser("taken")],
