@@ -129,6 +129,14 @@ impl Link {
         state.wake();
     }
 
+    /// Takes what is due, as the driver would.
+    #[cfg(test)]
+    pub(crate) fn take_sent(&self) -> Vec<Utf8Bytes> {
+        let mut state = self.state();
+        state.out_bytes = 0;
+        state.out.drain(..).collect()
+    }
+
     /// Closes the link: at once, or after what is due.
     pub(crate) fn close(&self, closing: Closing) {
         let mut state = self.state();

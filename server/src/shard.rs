@@ -261,3 +261,6 @@ const FRAMES: usize = 64;
 const ANNOUNCED_BYTES: usize = 64 * 1024;
 /// What a change counts that nobody hears: it is work all the same.
 const CHANGE_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! A shard alone, without the node that owns the state and without sockets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rollcall_replica::command::{Principal, Write};
+use rollcall_replica::{Config as ReplicaConfig, Input, Output, Replica};
+use rollcall_shared::id::{ClientId, RequestId, Revision};
+use rollcall_shared::time::Instant;
+
+use super::Shard;
+use crate::config::Config;
+use crate::context::Context;
+use crate::link::Link;
+use crate::node::Delivery;
+use crate::principals::Resolver;
+use crate::push::Announcement;
+
+fn replica() -> Replica {
+    Replica::new(ReplicaConfig {
+        grace: std::time::Duration::from_secs(1),
+        first_revision: Revision(100),
+        max_registrations: 10,
+        max_sessions: 10,
+    })
+}
+
+/// A shard of a server whose state is `replica`'s, and a link.
+fn shard(replica: &Replica) -> (Rc<Shard>, Rc<Link>) {
+    let users = replica.users().clone();
+    let context = Context::new(Config::default(), "c".into(), None, Resolver::None, users.clone());
+    let shard = Shard::new(context, 0, users);
+    let address = "127.0.0.1:1".parse().unwrap();
+    let link = shard.link(address, address);
+    (shard, link)
+}
+
+/// Registers `name`: what the node would deliver.
+fn connect(replica: &mut Replica, request: u64, name: &str) -> Delivery {
+    let link = rollcall_replica::LinkId(1 << 50 | request);
+    let client = ClientId::new(name).unwrap();
+    let principal = Principal::Client(client.clone());
+    replica.handle(Instant::default(), Input::Linked { link, client, principal });
+    let (ip, port) = ("10.0.0.1".parse().unwrap(), 1);
+    let (username, device) = (name.parse().unwrap(), "d".parse().unwrap());
+    let write = Write::Connect { username, device, ip, port, meta: None };
+    replica.handle(Instant::default(), Input::Write { link, request: RequestId(1), write });
+    let mut changes = Vec::new();
+    while let Some(output) = replica.poll_output() {
+        if let Output::Changed(change) = output {
+            changes.push(Announcement::new(change));
+        }
+    }
+    Delivery { users: replica.users().clone(), changes: changes.into(), outputs: Vec::new() }
+}
+
+/// What the link's driver would send now, as type and whether it says where `ann` is.
+fn sent(shard: &Shard, link: &Rc<Link>) -> Vec<(String, bool)> {
+    shard.refill(link);
+    let tag = |text: &str| {
+        let message: serde_json::Value = serde_json::from_str(text).unwrap();
+        message["type"].as_str().unwrap().to_owned()
+    };
+    link.take_sent().iter().map(|text| (tag(text), text.contains("\"ann\",\"addresses"))).collect()
+}
+
+fn is(tag: &str, names_ann: bool) -> (String, bool) {
+    (tag.to_owned(), names_ann)
+}
+
+const LOOKUP: &str = r#"{"type":"GetUserAddress","id":2,"payload":{"usernames":["ann"]}}"#;
+const SUBSCRIBE: &str = r#"{"type":"Subscribe","id":3,"payload":{"all":true}}"#;
+
+#[test]
+fn a_lookup_waits_for_no_write() {
+    let (shard, link) = shard(&replica());
+    // There is no node that would ever answer this one.
+    shard.handle_text(&link, r#"{"type":"GetSequenceNumber","id":1}"#);
+    shard.handle_text(&link, LOOKUP);
+    shard.handle_text(&link, r#"{"type":"Ping","id":3}"#);
+    assert_eq!(sent(&shard, &link), [is("UserAddress", false), is("Pong", false)]);
+    // The link and its write are on their way to the node, together.
+    assert_eq!(shard.outbox.borrow().len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_behind_what_is_published() {
+    let mut replica = replica();
+    let (shard, link) = shard(&replica);
+    let delivery = connect(&mut replica, 1, "ann");
+    // The node publishes, then delivers: in between, another shard may already have answered.
+    shard.context.view.store(Arc::new(replica.users().clone()));
+    shard.handle_text(&link, LOOKUP);
+    assert_eq!(sent(&shard, &link), [is("UserAddress", true)]);
+    // A subscription must not begin with less, and waits.
+    shard.handle_text(&link, SUBSCRIBE);
+    assert_eq!(sent(&shard, &link), []);
+    shard.handle_delivery(delivery).await;
+    assert_eq!(sent(&shard, &link), [is("Subscribed", true)]);
+    // What comes after it is pushed.
+    let delivery = connect(&mut replica, 2, "bob");
+    shard.context.view.store(Arc::new(replica.users().clone()));
+    shard.handle_delivery(delivery).await;
+    assert_eq!(sent(&shard, &link), [is("UserConnected", false)]);
+}
