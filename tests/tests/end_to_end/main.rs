@@ -5,6 +5,7 @@
 
 mod client_api;
 mod console;
+mod many_people;
 mod people;
 mod real_input;
 mod server_restart;
