@@ -57,7 +57,7 @@ fn write_field(
     }
 }
 
-/// Passes JSON on with what [`deceives`] written as `\uXXXX`: within JSON such a character can only
+/// Passes JSON on with what [`deceives`] written as a `\u` escape: in JSON such a character can only
 /// be part of a string.
 struct Json<W>(W);
 
