@@ -57,8 +57,14 @@ pub(crate) fn change(change: &WatchChange) -> JsValue {
     value
 }
 
-#[wasm_bindgen(typescript_custom_section)]
+// An option that may be left out may also be `undefined`, whatever `exactOptionalPropertyTypes` says:
+// that is how it is read. What comes back has no property where there is nothing to say. The
+// references are for what wasm-bindgen and `for await` take for granted.
+#[cfg_attr(not(test), expect(dead_code, reason = "wasm-bindgen's use of it is not seen as one"))]
 const TYPES: &str = r#"
+/// <reference lib="es2018.asynciterable" />
+/// <reference lib="esnext.disposable" />
+
 /** A WebSocket URL, such as "ws://127.0.0.1:7101/ws". */
 export type ServerUrl = string;
 
@@ -66,17 +72,17 @@ export interface ConnectOptions {
   /** Servers to try in turn. One is enough: the client learns of the others. */
   servers: readonly ServerUrl[];
   /** Who this client is: a secret of 1–64 of `A-Z a-z 0-9 . _ -`. By default random, and kept over reloads of the tab. */
-  clientId?: string;
+  clientId?: string | undefined;
   /** How long a call may take with all its retries, in milliseconds. Default 5000. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** The shortest wait before a lost link is opened again, in milliseconds. Default 100. */
-  minReconnectDelay?: number;
+  minReconnectDelay?: number | undefined;
   /** The longest wait before a lost link is opened again, in milliseconds. Default 5000. */
-  maxReconnectDelay?: number;
+  maxReconnectDelay?: number | undefined;
   /** Gives the token to show, before each link is opened. */
-  getToken?: () => string | null | undefined | Promise<string | null | undefined>;
+  getToken?: (() => string | null | undefined | Promise<string | null | undefined>) | undefined;
   /** Resolve at once instead of waiting for a server; calls wait for one then. */
-  lazy?: boolean;
+  lazy?: boolean | undefined;
 }
 
 /** Why a call failed. */
@@ -104,8 +110,8 @@ export interface Registration {
   /** 1 … 65535. */
   port: number;
   /** Which of the user's devices; "default" if left out. */
-  device?: string;
-  meta?: Meta;
+  device?: string | undefined;
+  meta?: Meta | undefined;
 }
 
 export interface Registered {
@@ -233,5 +239,45 @@ export interface Rollcall {
   off<Name extends keyof RollcallEvents>(event: Name, listener: (event: RollcallEvents[Name]) => void): void;
 }
 
-export interface Watch extends AsyncIterableIterator<Change, undefined, undefined> {}
+export interface Watch {
+  /** The next change; `done` once the watch has ended. Rejects, once, where the cluster ended it. */
+  next(): Promise<IteratorResult<Change, undefined>>;
+  /** Ends the watch, as leaving a `for await` loop does. */
+  return(): Promise<IteratorResult<Change, undefined>>;
+  [Symbol.asyncIterator](): Watch;
+}
 "#;
+
+#[wasm_bindgen(typescript_custom_section)]
+const SECTION: &str = TYPES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollcall_shared::message::ErrorCode;
+
+    /// The texts of a union of texts, sorted.
+    fn union(name: &str) -> Vec<&'static str> {
+        let start = format!("export type {name} =");
+        let (_, rest) = TYPES.split_once(&start).expect("the type is there");
+        let (body, _) = rest.split_once(';').expect("it ends");
+        let mut texts: Vec<_> = body.split('"').skip(1).step_by(2).collect();
+        texts.sort_unstable();
+        texts
+    }
+
+    #[test]
+    fn the_codes_are_those_that_calls_fail_with() {
+        let codes = ErrorCode::ALL.into_iter().map(Code::Refused);
+        let codes = codes.chain([Code::Timeout, Code::Closed, Code::Unreachable]);
+        let mut codes: Vec<_> = codes.map(Code::as_str).collect();
+        codes.sort_unstable();
+        assert_eq!(union("ErrorCode"), codes);
+    }
+
+    #[test]
+    fn the_states_are_those_a_session_has() {
+        let states = [State::Closed, State::Connected, State::Connecting, State::Disconnected];
+        assert_eq!(union("State"), states.map(State::as_str));
+    }
+}

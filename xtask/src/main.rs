@@ -9,6 +9,7 @@ mod smoke;
 mod suite;
 mod test;
 mod tools;
+mod types;
 mod web;
 mod workspace;
 

@@ -3,6 +3,7 @@
 //! It publishes nothing and needs no npm.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::process::Result;
 use crate::web::{self, Files};
@@ -15,10 +16,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
     add(workspace, &mut files, "LICENSE-MIT", "LICENSE-MIT")?;
     add(workspace, &mut files, "LICENSE-APACHE", "LICENSE-APACHE")?;
     files.insert("package.json", manifest().into_bytes());
-    let folder = workspace.root.join("target/npm/rollcall-client");
+    let folder = folder(workspace);
     web::write_folder(&folder, &files)?;
     eprintln!("wrote the npm package to {}", folder.display());
     Ok(())
+}
+
+/// Where the package is written; as the contract says, the same with every `CARGO_TARGET_DIR`.
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("target/npm/rollcall-client")
 }
 
 fn add(workspace: &Workspace, files: &mut Files, name: &'static str, source: &str) -> Result {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Result, Task};
 use crate::workspace::Workspace;
-use crate::{npm, smoke, suite, tools, web};
+use crate::{npm, smoke, suite, tools, types, web};
 
 /// Runs the steps whose name contains `filter`, and those they need.
 pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
@@ -77,6 +77,8 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![
         call("wasm target", &[], tools::wasm_target),
         call("chromium", &[], tools::chromium),
+        call("node", &[], tools::node),
+        call("typescript", &["node"], tools::typescript),
         task("fmt", &[], Task::words("cargo fmt --all --check")),
         task(
             "clippy",
@@ -102,6 +104,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         task("xtask", &[], Task::words("cargo test --locked --package xtask")),
         call("web", &["wasm target"], web::run),
         call("npm", &["wasm target"], npm::run),
+        call("types", &["typescript", "npm"], types::run),
         task("build", &["web"], Task::words(&format!("cargo build {everything}"))),
         task("units", &["build"], Task::words(units).env("ROLLCALL_BIN", &binary)),
         task("doc tests", &["build"], Task::words(examples).env("ROLLCALL_BIN", &binary)),

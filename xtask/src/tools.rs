@@ -13,6 +13,10 @@ const WASM: &str = "wasm32-unknown-unknown";
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The version of TypeScript that checks the browser client's types. It is the last one written in
+/// JavaScript, so it runs wherever Node.js does, and what it takes later ones take.
+const TYPESCRIPT: &str = "5.9.3";
+
 /// Makes the compiler know the target of browsers.
 pub(crate) fn wasm_target(workspace: &Workspace) -> Result {
     let root = &workspace.root;
@@ -42,15 +46,34 @@ pub(crate) fn wasm_target(workspace: &Workspace) -> Result {
 
 /// Makes Chromium and its WebDriver be on the `PATH`.
 pub(crate) fn chromium(workspace: &Workspace) -> Result {
+    let programs = ["chromium", "chromedriver"];
+    on_path_or_installed(workspace, "the browser tests", &programs, "chromium chromium-driver")
+}
+
+/// Makes Node.js and npm be on the `PATH`.
+pub(crate) fn node(workspace: &Workspace) -> Result {
+    // Where Node.js did not come from Debian, Debian's npm would bring a second one.
+    let packages = if on_path("node") { "npm" } else { "nodejs npm" };
+    on_path_or_installed(workspace, "the check of the types", &["node", "npm"], packages)
+}
+
+/// Makes programs be on the `PATH`, by Debian's packages where they are not; `who` needs them.
+fn on_path_or_installed(
+    workspace: &Workspace,
+    who: &str,
+    programs: &[&str],
+    packages: &str,
+) -> Result {
     let root = &workspace.root;
-    if has_chromium() {
+    let are_there = || programs.iter().all(|program| on_path(program));
+    if are_there() {
         return Ok(());
     }
-    let by_hand = "the browser tests need `chromium` and `chromedriver` on the PATH";
+    let by_hand = format!("{who} needs `{}` on the PATH", programs.join("` and `"));
     if !on_path("apt-get") {
         return Err(format!("{by_hand}; there is no apt-get here, so install them by hand").into());
     }
-    let install = "apt-get install --yes --no-install-recommends chromium chromium-driver";
+    let install = format!("apt-get install --yes --no-install-recommends {packages}");
     let Some(prefix) = root_prefix(root) else {
         return Err(format!(
             "{by_hand}; neither root nor `sudo -n` works here, so run: \
@@ -60,15 +83,11 @@ pub(crate) fn chromium(workspace: &Workspace) -> Result {
     };
     Task::words(&format!("{prefix} apt-get update")).run(root)?;
     Task::words(&format!("{prefix} env DEBIAN_FRONTEND=noninteractive {install}")).run(root)?;
-    if has_chromium() {
+    if are_there() {
         Ok(())
     } else {
         Err(format!("{by_hand}; apt-get installed its packages without bringing them").into())
     }
-}
-
-fn has_chromium() -> bool {
-    on_path("chromium") && on_path("chromedriver")
 }
 
 /// What to put before a command for it to run as root; none where that needs a password.
@@ -115,4 +134,39 @@ fn find_cargo_deny(workspace: &Workspace) -> Option<PathBuf> {
         task.succeeds(&workspace.root)
             && task.output(&workspace.root).is_ok_and(|version| version.contains(CARGO_DENY))
     })
+}
+
+/// Makes the TypeScript compiler be there, of the version we want, from the npm registry this
+/// machine is set up with.
+pub(crate) fn typescript(workspace: &Workspace) -> Result {
+    if has_typescript(workspace) {
+        return Ok(());
+    }
+    Task::words("npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund")
+        .arg("--prefix")
+        .arg(typescript_folder(workspace).display().to_string())
+        .arg(format!("typescript@{TYPESCRIPT}"))
+        .run(&workspace.root)?;
+    if has_typescript(workspace) {
+        Ok(())
+    } else {
+        Err(format!("npm brought no TypeScript {TYPESCRIPT} that Node.js runs").into())
+    }
+}
+
+/// The script of the TypeScript compiler, for Node.js.
+pub(crate) fn tsc(workspace: &Workspace) -> PathBuf {
+    typescript_folder(workspace).join("node_modules/typescript/bin/tsc")
+}
+
+fn typescript_folder(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("target/tools/typescript")
+}
+
+fn has_typescript(workspace: &Workspace) -> bool {
+    let script = tsc(workspace);
+    let version = Task::new("node").arg(script.display().to_string()).arg("--version");
+    // Looked at first, so that Node.js does not print that it is missing.
+    script.is_file()
+        && version.output(&workspace.root).is_ok_and(|text| text.trim().ends_with(TYPESCRIPT))
 }

@@ -1,0 +1,85 @@
+//! The step `types` of `cargo xtask test`: strict TypeScript compiles programs that use the npm
+//! package as an application does, and refuses the mistakes it has to refuse.
+//!
+//! The programs are in `client-wasm/types`; the package is `npm`'s and the compiler `tools`'.
+
+use std::fs;
+use std::path::Path;
+
+use crate::process::{Result, Task};
+use crate::web::{self, Files};
+use crate::workspace::Workspace;
+use crate::{npm, tools};
+
+/// The programs and their settings.
+const SOURCES: [&str; 4] = ["exact.ts", "refused.ts", "surface.ts", "tsconfig.json"];
+
+/// The ways in which applications find a package and what is around it: Node.js with nothing but
+/// the language, and a bundler with all of the browser.
+const WAYS: [&[&str]; 2] = [
+    &["--module", "nodenext", "--moduleResolution", "nodenext"],
+    &["--module", "esnext", "--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable"],
+];
+
+pub(crate) fn run(workspace: &Workspace) -> Result {
+    let project = workspace.root.join("target/types");
+    lay_out(workspace, &project)?;
+    let compiler = tools::tsc(workspace).display().to_string();
+    for way in WAYS {
+        Task::new("node")
+            .args([compiler.as_str(), "--project", ".", "--pretty", "false"])
+            .args(way.iter().copied())
+            .run(&project)
+            .map_err(|error| format!("{error}\n   the programs are in client-wasm/types"))?;
+    }
+    Ok(())
+}
+
+/// Makes `project` an application that has the package installed: a copy where npm would put it, so
+/// that it is found by its `exports`.
+fn lay_out(workspace: &Workspace, project: &Path) -> Result {
+    web::write_folder(project, &sources(&workspace.root.join("client-wasm/types"))?)?;
+    let installed = project.join("node_modules/rollcall-client");
+    fs::create_dir_all(&installed)?;
+    for entry in fs::read_dir(npm::folder(workspace))? {
+        let entry = entry?;
+        fs::copy(entry.path(), installed.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn sources(folder: &Path) -> Result<Files> {
+    let mut files = Files::from([("package.json", MANIFEST.as_bytes().to_vec())]);
+    for name in SOURCES {
+        files.insert(name, fs::read(folder.join(name)).map_err(|e| format!("{name}: {e}"))?);
+    }
+    let listed = fs::read_dir(folder)?.count();
+    if listed != SOURCES.len() {
+        return Err(format!("client-wasm/types has {listed} files; SOURCES lacks some").into());
+    }
+    Ok(files)
+}
+
+/// The application's: an ES module, as the package is.
+const MANIFEST: &str = r#"{ "private": true, "type": "module" }"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_is_compiled() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client-wasm/types");
+        let files = sources(&folder).expect("the programs are there");
+        let text = |name: &str| String::from_utf8(files[name].clone()).expect("it is text");
+        let settings: serde_json::Value =
+            serde_json::from_str(&text("tsconfig.json")).expect("the settings are JSON");
+        assert_eq!(settings["files"], serde_json::json!(["surface.ts", "refused.ts"]));
+        assert!(text("surface.ts").contains("from \"rollcall-client\""));
+        assert!(text("refused.ts").matches("@ts-expect-error").count() > 40);
+        for rule in ["strict", "exactOptionalPropertyTypes", "noUncheckedIndexedAccess"] {
+            assert_eq!(settings["compilerOptions"][rule], true, "{rule}");
+        }
+        assert_eq!(settings["compilerOptions"]["skipLibCheck"], false);
+    }
+}
