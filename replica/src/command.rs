@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use rollcall_shared::id::{ClientId, Device, RequestId, Revision, Subject, Username};
 use rollcall_shared::message::RequestKind;
 use rollcall_shared::meta::Meta;
+use serde::{Deserialize, Serialize};
 
 /// Who stands behind a session: what ownership is decided by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Principal {
     /// Nobody but the client itself.
     Client(ClientId),
@@ -18,11 +19,11 @@ pub enum Principal {
 }
 
 /// One life of a client's session: the index of the command that opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
 /// A step of the directory. Time enters only as [`Command::Expire`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Command {
     /// Begins a session, or finds the one that is live.
     Open {
@@ -52,7 +53,7 @@ pub enum Command {
 }
 
 /// What a client may change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Write {
     /// Registers a device, or changes its registration.
     Connect {
@@ -105,6 +106,8 @@ pub enum Opened {
     },
     /// The client id belongs to another principal.
     Forbidden,
+    /// There are too many live sessions.
+    Full,
 }
 
 /// How a [`Command::Write`] ended.
@@ -123,7 +126,7 @@ pub enum Written {
 }
 
 /// The remembered result of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Applied {
     /// The device is registered.
     Connected {
@@ -153,6 +156,7 @@ pub enum Applied {
     /// It was refused, and a retry is refused alike.
     Refused {
         /// What was asked.
+        #[serde(with = "write_kind")]
         kind: RequestKind,
         /// Why not.
         refusal: Refusal,
@@ -173,7 +177,7 @@ impl Applied {
 }
 
 /// Why a write was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Refusal {
     /// Another principal holds the registration.
     UsernameTaken,
@@ -181,4 +185,36 @@ pub enum Refusal {
     NotOwner,
     /// There is no such registration.
     NotFound,
+}
+
+/// The kind of a write as one of the three there are: the requests of clients are no part of what
+/// servers tell each other and store.
+mod write_kind {
+    use rollcall_shared::message::RequestKind;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
+    #[derive(Serialize, Deserialize)]
+    enum Kind {
+        Connect,
+        Disconnect,
+        Sequence,
+    }
+
+    pub(super) fn serialize<S: Serializer>(kind: &RequestKind, to: S) -> Result<S::Ok, S::Error> {
+        let kind = match kind {
+            RequestKind::ConnectUser => Kind::Connect,
+            RequestKind::DisconnectUser => Kind::Disconnect,
+            RequestKind::GetSequenceNumber => Kind::Sequence,
+            other => return Err(ser::Error::custom(format_args!("{other:?} is no write"))),
+        };
+        kind.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RequestKind, D::Error> {
+        Ok(match Kind::deserialize(from)? {
+            Kind::Connect => RequestKind::ConnectUser,
+            Kind::Disconnect => RequestKind::DisconnectUser,
+            Kind::Sequence => RequestKind::GetSequenceNumber,
+        })
+    }
 }

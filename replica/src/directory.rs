@@ -5,16 +5,18 @@
 
 mod change;
 mod session;
+pub mod snapshot;
 mod users;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rollcall_shared::id::{ClientId, Device, Revision, Username};
+use rollcall_shared::id::{ClientId, Device, RequestId, Revision, SessionNumber, Username};
 use rollcall_shared::limits;
 use rollcall_shared::message::{Reason, RequestKind};
 
 use crate::command::{Applied, Command, Generation, Opened, Principal, Refusal, Write, Written};
+use crate::consensus::ids::Index;
 pub use change::{Change, Event};
 use session::{Lookup, Session};
 pub use users::{Holder, Registration, User, Users};
@@ -25,24 +27,41 @@ const ENDED_SESSIONS: usize = 100_000;
 /// gigabytes, and a session costs its client nothing.
 const ENDED_RESULTS: usize = 1_000_000;
 
+/// The most of what clients can add to the directory. Equal on all servers: what is over them is
+/// refused when a command is applied, and all must decide alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// The most registrations; a new one over it is [`Written::Full`].
+    pub registrations: usize,
+    /// The most live sessions; one over it is [`Opened::Full`].
+    pub sessions: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { registrations: 5_000_000, sessions: 1_000_000 }
+    }
+}
+
 /// The state. One command after the other goes through [`Directory::apply`].
 #[derive(Clone, Debug)]
 pub struct Directory {
     users: Users,
     sessions: BTreeMap<ClientId, Session>,
     /// Ended sessions in the order of their end.
-    ended: BTreeMap<u64, ClientId>,
+    ended: BTreeMap<Index, ClientId>,
     /// The results that these remember together.
     ended_results: usize,
     /// [`ENDED_RESULTS`], or fewer in a test.
     max_ended_results: usize,
     live: usize,
     /// The index of the last command applied.
-    applied: u64,
+    applied: Index,
+    /// The revision before the first change.
+    first: Revision,
     /// The next sequence number.
     next_number: u64,
-    /// The most registrations there may be.
-    max_registrations: usize,
+    bounds: Bounds,
 }
 
 /// How a command ended.
@@ -73,10 +92,9 @@ pub enum Effect {
 }
 
 impl Directory {
-    /// An empty directory whose first change gets the revision after `first`. It refuses a new
-    /// registration as [`Written::Full`] where there are `max_registrations`.
+    /// An empty directory whose first change gets the revision after `first`.
     #[must_use]
-    pub fn new(first: Revision, max_registrations: usize) -> Self {
+    pub fn new(first: Revision, bounds: Bounds) -> Self {
         Self {
             users: Users::new(first),
             sessions: BTreeMap::new(),
@@ -84,9 +102,10 @@ impl Directory {
             ended_results: 0,
             max_ended_results: ENDED_RESULTS,
             live: 0,
-            applied: 0,
+            applied: Index(0),
+            first,
             next_number: 1,
-            max_registrations,
+            bounds,
         }
     }
 
@@ -94,6 +113,30 @@ impl Directory {
     #[must_use]
     pub const fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// The revision of the last change.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.users.revision()
+    }
+
+    /// The revision before the first change.
+    #[must_use]
+    pub const fn first_revision(&self) -> Revision {
+        self.first
+    }
+
+    /// The index of the last command applied, 0 before the first.
+    #[must_use]
+    pub const fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// A session's number for clients: it differs between lives of the cluster too.
+    #[must_use]
+    pub const fn session_number(&self, generation: Generation) -> SessionNumber {
+        SessionNumber(self.first.0.saturating_add(generation.0))
     }
 
     /// How many sessions are live.
@@ -109,9 +152,26 @@ impl Directory {
         Some((session.generation, &session.principal))
     }
 
-    /// Applies one command; what it did besides its outcome is added to `effects`, in order.
-    pub fn apply(&mut self, command: Command, effects: &mut Vec<Effect>) -> Outcome {
-        self.applied += 1;
+    /// All live sessions in order of their clients' ids, and who stands behind each.
+    pub fn each_live_session(&self) -> impl Iterator<Item = (&ClientId, &Principal, Generation)> {
+        let live = self.sessions.iter().filter(|(_, session)| session.live);
+        live.map(|(client, session)| (client, &session.principal, session.generation))
+    }
+
+    /// Above every request of `client` applied so far, if its session is known, live or not.
+    #[must_use]
+    pub fn next_id(&self, client: &ClientId) -> Option<RequestId> {
+        self.sessions.get(client).map(|session| session.results.next_id())
+    }
+
+    /// Applies the command of the entry at `index`; what it did besides its outcome is added to
+    /// `effects`, in order. Not every entry is a command, so indices may have gaps.
+    ///
+    /// # Panics
+    /// When `index` is not above that of the last command: no entry is applied twice.
+    pub fn apply(&mut self, index: Index, command: Command, effects: &mut Vec<Effect>) -> Outcome {
+        assert!(index > self.applied, "entries are applied once and in order");
+        self.applied = index;
         match command {
             Command::Open { client, principal } => Outcome::Opened(self.open(client, principal)),
             Command::Write { client, generation, request, write } => {
@@ -146,19 +206,25 @@ impl Directory {
     }
 
     fn open(&mut self, client: ClientId, principal: Principal) -> Opened {
-        let generation = Generation(self.applied);
-        if !self.sessions.contains_key(&client) {
-            let fresh = Session::new(generation, principal.clone());
-            self.sessions.insert(client.clone(), fresh);
-            self.live += 1;
-        }
+        let generation = Generation(self.applied.0);
+        let full = self.live >= self.bounds.sessions;
         let Some(session) = self.sessions.get_mut(&client) else {
-            unreachable!("the session was there or has just been inserted");
+            if full {
+                return Opened::Full;
+            }
+            let fresh = Session::new(generation, principal);
+            let next_id = fresh.results.next_id();
+            self.sessions.insert(client, fresh);
+            self.live += 1;
+            return Opened::Live { generation, next_id };
         };
         if session.principal != principal {
             return Opened::Forbidden;
         }
         if !session.live {
+            if full {
+                return Opened::Full;
+            }
             self.ended.remove(&session.ended_at);
             self.ended_results -= session.results.len();
             self.live += 1;
@@ -217,7 +283,7 @@ impl Directory {
                 let kind = RequestKind::ConnectUser;
                 return Some(Applied::Refused { kind, refusal: Refusal::UsernameTaken });
             }
-        } else if self.users.registrations() >= self.max_registrations
+        } else if self.users.registrations() >= self.bounds.registrations
             || self.users.devices(&username) >= limits::DEVICES
         {
             return None;

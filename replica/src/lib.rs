@@ -11,9 +11,11 @@
 
 mod attachment;
 pub mod command;
+pub mod consensus;
 pub mod directory;
 pub mod history;
 mod replica;
+pub mod sessions;
 #[cfg(test)]
 mod transcript;
 

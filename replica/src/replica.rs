@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use rollcall_shared::id::{ClientId, Device, RequestId, Revision, SessionNumber, Username};
 use rollcall_shared::time::Instant;
+use serde::{Deserialize, Serialize};
 
 use crate::attachment::{Attachment, Identity};
 use crate::command::{Command, Generation, Opened, Principal, Write, Written};
-use crate::directory::{Change, Directory, Effect, Outcome, Users};
+use crate::directory::{Bounds, Change, Directory, Effect, Outcome, Users};
 
 /// A client's link to this server. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LinkId(pub u64);
 
 /// What must be known at the start.
@@ -112,7 +113,7 @@ pub enum Output {
 }
 
 /// Why a link has no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NoSession {
     /// Its client id belongs to another principal.
     Forbidden,
@@ -124,7 +125,6 @@ pub enum NoSession {
 /// none, then arm a timer for [`Replica::poll_timeout`].
 #[derive(Debug)]
 pub struct Replica {
-    config: Config,
     directory: Directory,
     attachment: Attachment,
     links: BTreeMap<LinkId, Identity>,
@@ -136,9 +136,10 @@ impl Replica {
     /// A server whose directory is empty.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let bounds =
+            Bounds { registrations: config.max_registrations, sessions: config.max_sessions };
         Self {
-            config,
-            directory: Directory::new(config.first_revision, config.max_registrations),
+            directory: Directory::new(config.first_revision, bounds),
             attachment: Attachment::new(config.grace),
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -202,7 +203,7 @@ impl Replica {
         let Some(who) = self.links.get(&link).cloned() else { return };
         let output = match self.open(who) {
             Ok((generation, next_id)) => {
-                let session = self.session_number(generation);
+                let session = self.directory.session_number(generation);
                 Output::Opened { link, request, session, next_id }
             }
             Err(why) => Output::Refused { link, request, why },
@@ -243,13 +244,10 @@ impl Replica {
         &mut self,
         (client, principal): Identity,
     ) -> Result<(Generation, RequestId), NoSession> {
-        let live = self.directory.live_session(&client).is_some();
-        if !live && self.directory.live_sessions() >= self.config.max_sessions {
-            return Err(NoSession::Full);
-        }
         match self.apply(Command::Open { client, principal }) {
             Outcome::Opened(Opened::Live { generation, next_id }) => Ok((generation, next_id)),
             Outcome::Opened(Opened::Forbidden) => Err(NoSession::Forbidden),
+            Outcome::Opened(Opened::Full) => Err(NoSession::Full),
             Outcome::Written(_) | Outcome::Expired(_) => unreachable!("an opening ends as opened"),
         }
     }
@@ -261,7 +259,8 @@ impl Replica {
     }
 
     fn apply(&mut self, command: Command) -> Outcome {
-        let outcome = self.directory.apply(command, &mut self.effects);
+        let index = self.directory.applied().next();
+        let outcome = self.directory.apply(index, command, &mut self.effects);
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Changed(change) => self.outputs.push_back(Output::Changed(change)),
@@ -274,11 +273,6 @@ impl Replica {
             }
         }
         outcome
-    }
-
-    /// The session's number for clients: it differs between lives of the cluster too.
-    const fn session_number(&self, generation: Generation) -> SessionNumber {
-        SessionNumber(self.config.first_revision.0 + generation.0)
     }
 }
 

@@ -5,13 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
 use crate::limits;
 
 /// A JSON object of at most 1024 bytes in compact form (without white space between tokens).
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Meta(Arc<str>);
 
 /// Why a JSON text cannot be `meta`.
@@ -111,16 +111,12 @@ impl fmt::Debug for Meta {
     }
 }
 
-impl PartialEq for Meta {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Meta {}
-
+/// JSON within JSON; in a compact format, which servers speak among themselves, its text.
 impl Serialize for Meta {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_str(&self.0);
+        }
         // Text held as `RawValue` would need no second look, but making one needs the general
         // reader, which the browser client has no room for.
         let raw: &RawValue = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
@@ -128,9 +124,14 @@ impl Serialize for Meta {
     }
 }
 
-/// Takes what a server sent as it is: the server has checked it.
+/// Takes the JSON that a server sent as it is: the server has checked it. The text of a compact
+/// format is checked, because what a server keeps must be valid whatever it was read from.
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            return Self::new(&text).map_err(de::Error::custom);
+        }
         Box::<RawValue>::deserialize(deserializer).map(|raw| Self::trusted(raw.get()))
     }
 }

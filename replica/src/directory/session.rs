@@ -6,6 +6,7 @@ use rollcall_shared::id::{Device, RequestId, Username};
 use rollcall_shared::limits;
 
 use crate::command::{Applied, Generation, Principal};
+use crate::consensus::ids::Index;
 
 /// A session, live or ended.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub(super) struct Session {
     pub(super) principal: Principal,
     pub(super) live: bool,
     /// The index of the command that ended it; meaningless while it is live.
-    pub(super) ended_at: u64,
+    pub(super) ended_at: Index,
     pub(super) held: BTreeSet<(Username, Device)>,
     pub(super) results: Results,
 }
@@ -22,7 +23,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(generation: Generation, principal: Principal) -> Self {
         let (held, results) = (BTreeSet::new(), Results::default());
-        Self { generation, principal, live: true, ended_at: 0, held, results }
+        Self { generation, principal, live: true, ended_at: Index(0), held, results }
     }
 }
 
@@ -79,6 +80,6 @@ impl Results {
 
     /// Above every number applied so far, where there is one above it.
     pub(super) fn next_id(&self) -> RequestId {
-        RequestId((self.highest.0 + 1).min(limits::REQUEST_ID))
+        RequestId(self.highest.0.saturating_add(1).min(limits::REQUEST_ID))
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use rollcall_shared::id::{ClientId, RequestId, Revision};
 
-use super::{Directory, Effect, Outcome};
+use super::{Bounds, Directory, Effect, Outcome};
 use crate::command::{Command, Generation, Opened};
 use crate::transcript;
 
@@ -23,7 +23,7 @@ use crate::transcript;
 /// - `users [NAME/DEVICE]`: all, or only this one
 /// - `crowd COUNT`: so many sessions come and go
 fn check(transcript: &str) {
-    let directory = Directory::new(Revision(100), 1010);
+    let directory = Directory::new(Revision(100), Bounds { registrations: 1010, sessions: 100 });
     let mut bench = Bench { directory, generations: BTreeMap::new(), crowd: 0 };
     transcript::check(transcript, |command| {
         let words: Vec<&str> = command.split(' ').collect();
@@ -94,7 +94,7 @@ impl Bench {
 
     fn apply(&mut self, command: Command) -> Vec<String> {
         let mut effects = Vec::new();
-        let outcome = self.directory.apply(command, &mut effects);
+        let outcome = apply(&mut self.directory, command, &mut effects);
         let mut lines = vec![outcome_text(&outcome)];
         lines.extend(effects.iter().map(effect_text));
         lines
@@ -120,12 +120,18 @@ impl Bench {
     }
 }
 
+/// Applies `command` as the next entry.
+fn apply(directory: &mut Directory, command: Command, effects: &mut Vec<Effect>) -> Outcome {
+    directory.apply(directory.applied().next(), command, effects)
+}
+
 fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Opened(Opened::Live { generation, next_id }) => {
             format!("live #{}, next id {next_id}", generation.0)
         }
         Outcome::Opened(Opened::Forbidden) => "forbidden".to_owned(),
+        Outcome::Opened(Opened::Full) => "full".to_owned(),
         Outcome::Written(written) => transcript::written_text(written),
         Outcome::Expired(true) => "ended".to_owned(),
         Outcome::Expired(false) => "not live".to_owned(),

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use rollcall_replica::Directory;
 use rollcall_replica::command::{Command, Opened, Principal, Write};
-use rollcall_replica::directory::Outcome;
+use rollcall_replica::consensus::ids::Index;
+use rollcall_replica::directory::{Bounds, Outcome};
 use rollcall_shared::id::{ClientId, RequestId};
 use rollcall_shared::message;
 use rollcall_shared::message::{Envelope, Subscribed, UserAddress, Users as UsersPart};
@@ -14,11 +15,12 @@ use super::*;
 
 /// A directory of users with this many devices each, the longest names and metas.
 fn directory(devices: &[usize]) -> Directory {
-    let mut directory = Directory::new(Revision(0), usize::MAX);
+    let mut directory = Directory::new(Revision(0), Bounds::default());
     let client = ClientId::new("c").unwrap();
     let principal = Principal::Client(client.clone());
     let open = Command::Open { client: client.clone(), principal };
-    let Outcome::Opened(Opened::Live { generation, .. }) = directory.apply(open, &mut Vec::new())
+    let Outcome::Opened(Opened::Live { generation, .. }) =
+        directory.apply(Index(1), open, &mut Vec::new())
     else {
         panic!("an open session");
     };
@@ -35,7 +37,7 @@ fn directory(devices: &[usize]) -> Directory {
             };
             let request = RequestId(request);
             let write = Command::Write { client: client.clone(), generation, request, write };
-            directory.apply(write, &mut Vec::new());
+            directory.apply(directory.applied().next(), write, &mut Vec::new());
         }
     }
     directory

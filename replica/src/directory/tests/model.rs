@@ -11,9 +11,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rollcall_shared::id::{ClientId, Device, RequestId, Revision, Username};
 
-use super::{effect_text, outcome_text};
+use super::{apply, effect_text, outcome_text};
 use crate::command::{Command, Generation, Principal};
-use crate::directory::{Change, Directory, Effect, Event, Holder, Registration, Users};
+use crate::directory::{Bounds, Change, Directory, Effect, Event, Holder, Registration, Users};
 use crate::{History, transcript};
 
 const CLIENTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -266,13 +266,17 @@ fn replay(copied: &mut Copied, change: &Change) {
     }
 }
 
+fn bounds(room: usize) -> Bounds {
+    Bounds { registrations: room, ..Bounds::default() }
+}
+
 fn run(
     steps: &[Step],
     room: usize,
     (max_changes, max_bytes): (usize, usize),
     fork_at: usize,
 ) -> Result<(), TestCaseError> {
-    let mut directory = Directory::new(Revision(FIRST), room);
+    let mut directory = Directory::new(Revision(FIRST), bounds(room));
     let (mut model, mut lives) = (Model::default(), BTreeMap::<usize, Vec<u64>>::new());
     let mut history = History::new(Revision(FIRST), max_changes, max_bytes);
     let (mut changes, mut replayed) = (Vec::new(), Copied::new());
@@ -283,7 +287,7 @@ fn run(
         }
         let (command, expected) = settle(step, &mut model, &mut lives, room);
         let mut effects = Vec::new();
-        let outcome = directory.apply(command.clone(), &mut effects);
+        let outcome = apply(&mut directory, command.clone(), &mut effects);
         let mut lines = vec![outcome_text(&outcome)];
         lines.extend(effects.iter().map(effect_text));
         prop_assert_eq!(&lines, &expected, "step {}: {:?}", at, command);
@@ -309,11 +313,11 @@ fn run(
         prop_assert_eq!((users.revision(), &copy(users)), (*revision, copied));
         check_matching(users, copied)?;
     }
-    let again = (0, Directory::new(Revision(FIRST), room));
+    let again = (0, Directory::new(Revision(FIRST), bounds(room)));
     for (from, mut other) in [Some(again), fork].into_iter().flatten() {
         for (command, outcome, effects) in &trace[from..] {
             let mut others = Vec::new();
-            prop_assert_eq!(&other.apply(command.clone(), &mut others), outcome);
+            prop_assert_eq!(&apply(&mut other, command.clone(), &mut others), outcome);
             prop_assert_eq!(&others, effects);
         }
         prop_assert_eq!(format!("{other:?}"), format!("{directory:?}"));

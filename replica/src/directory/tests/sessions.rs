@@ -2,9 +2,9 @@
 
 use rollcall_shared::id::{ClientId, RequestId, Revision};
 
-use super::check;
+use super::{apply, check};
 use crate::command::{Command, Generation, Opened, Principal, Write, Written};
-use crate::directory::{Directory, Outcome};
+use crate::directory::{Bounds, Directory, Outcome};
 
 #[test]
 fn a_session_opens_ends_and_opens_anew() {
@@ -278,14 +278,14 @@ fn live_a_life(directory: &mut Directory, name: &str, count: u64) -> Generation 
     let principal = Principal::Client(client.clone());
     let open = Command::Open { client: client.clone(), principal };
     let Outcome::Opened(Opened::Live { generation, next_id }) =
-        directory.apply(open, &mut Vec::new())
+        apply(directory, open, &mut Vec::new())
     else {
         panic!("a live session");
     };
     for request in next_id.0..next_id.0 + count {
         take(directory, name, generation, request);
     }
-    directory.apply(Command::Expire { client, generation }, &mut Vec::new());
+    apply(directory, Command::Expire { client, generation }, &mut Vec::new());
     generation
 }
 
@@ -293,7 +293,7 @@ fn take(directory: &mut Directory, name: &str, generation: Generation, request: 
     let (client, request) = (ClientId::new(name).unwrap(), RequestId(request));
     let write = Write::Sequence { count: 1 };
     let command = Command::Write { client, generation, request, write };
-    match directory.apply(command, &mut Vec::new()) {
+    match apply(directory, command, &mut Vec::new()) {
         Outcome::Written(written) => written,
         other => panic!("a write ends as written, not {other:?}"),
     }
@@ -301,7 +301,7 @@ fn take(directory: &mut Directory, name: &str, generation: Generation, request: 
 
 #[test]
 fn ended_sessions_are_forgotten_when_they_remember_too_much_together() {
-    let mut directory = Directory::new(Revision(0), 10);
+    let mut directory = Directory::new(Revision(0), Bounds::default());
     directory.max_ended_results = 10;
     let first = live_a_life(&mut directory, "a", 4);
     let second = live_a_life(&mut directory, "b", 4);

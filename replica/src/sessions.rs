@@ -1,0 +1,3 @@
+//! Sessions of clients across servers (section 7 of the replication design).
+
+pub mod message;
