@@ -8,9 +8,10 @@ mod session;
 pub mod snapshot;
 mod users;
 
-use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use rollcall_shared::id::{ClientId, Device, RequestId, Revision, SessionNumber, Username};
 use rollcall_shared::limits;
 use rollcall_shared::message::{Reason, RequestKind};
@@ -43,13 +44,15 @@ impl Default for Bounds {
     }
 }
 
-/// The state. One command after the other goes through [`Directory::apply`].
-#[derive(Clone, Debug)]
+/// The state. One command after the other goes through [`Directory::apply`]. A clone costs a few
+/// pointers, and what is changed afterwards is copied piece by piece: that is how a snapshot is
+/// made.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     users: Users,
-    sessions: BTreeMap<ClientId, Session>,
+    sessions: OrdMap<ClientId, Arc<Session>>,
     /// Ended sessions in the order of their end.
-    ended: BTreeMap<Index, ClientId>,
+    ended: OrdMap<Index, ClientId>,
     /// The results that these remember together.
     ended_results: usize,
     /// [`ENDED_RESULTS`], or fewer in a test.
@@ -97,8 +100,8 @@ impl Directory {
     pub fn new(first: Revision, bounds: Bounds) -> Self {
         Self {
             users: Users::new(first),
-            sessions: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            sessions: OrdMap::new(),
+            ended: OrdMap::new(),
             ended_results: 0,
             max_ended_results: ENDED_RESULTS,
             live: 0,
@@ -148,14 +151,14 @@ impl Directory {
     /// The live session of `client` and who stands behind it.
     #[must_use]
     pub fn live_session(&self, client: &ClientId) -> Option<(Generation, &Principal)> {
-        let session = self.sessions.get(client).filter(|session| session.live)?;
-        Some((session.generation, &session.principal))
+        let session = self.sessions.get(client).filter(|session| session.is_live())?;
+        Some((session.generation, session.principal()))
     }
 
     /// All live sessions in order of their clients' ids, and who stands behind each.
     pub fn each_live_session(&self) -> impl Iterator<Item = (&ClientId, &Principal, Generation)> {
-        let live = self.sessions.iter().filter(|(_, session)| session.live);
-        live.map(|(client, session)| (client, &session.principal, session.generation))
+        let live = self.sessions.iter().filter(|(_, session)| session.is_live());
+        live.map(|(client, session)| (client, session.principal(), session.generation))
     }
 
     /// Above every request of `client` applied so far, if its session is known, live or not.
@@ -175,29 +178,7 @@ impl Directory {
         match command {
             Command::Open { client, principal } => Outcome::Opened(self.open(client, principal)),
             Command::Write { client, generation, request, write } => {
-                let kind = write.kind();
-                let Some(session) = self.sessions.get(&client) else {
-                    return Outcome::Written(Written::NotCurrent);
-                };
-                // The order of these checks is R23's.
-                match session.results.lookup(request) {
-                    Lookup::Known(result) if result.kind() == kind => {
-                        return Outcome::Written(Written::Applied(result.clone()));
-                    }
-                    Lookup::Known(_) => return Outcome::Written(Written::Reused),
-                    Lookup::Dropped => return Outcome::Written(Written::Stale),
-                    Lookup::New => {}
-                }
-                if !session.live || session.generation != generation {
-                    return Outcome::Written(Written::NotCurrent);
-                }
-                let Some(result) = self.write(&client, write, effects) else {
-                    return Outcome::Written(Written::Full);
-                };
-                if let Some(session) = self.sessions.get_mut(&client) {
-                    session.results.remember(request, result.clone());
-                }
-                Outcome::Written(Written::Applied(result))
+                Outcome::Written(self.write(&client, generation, request, write, effects))
             }
             Command::Expire { client, generation } => {
                 Outcome::Expired(self.expire(&client, generation, effects))
@@ -208,48 +189,83 @@ impl Directory {
     fn open(&mut self, client: ClientId, principal: Principal) -> Opened {
         let generation = Generation(self.applied.0);
         let full = self.live >= self.bounds.sessions;
-        let Some(session) = self.sessions.get_mut(&client) else {
+        let Some(session) = self.sessions.get(&client) else {
             if full {
                 return Opened::Full;
             }
-            let fresh = Session::new(generation, principal);
+            let fresh = Session::new(generation, Holder::new(client.clone(), principal));
             let next_id = fresh.results.next_id();
-            self.sessions.insert(client, fresh);
+            self.sessions.insert(client, Arc::new(fresh));
             self.live += 1;
             return Opened::Live { generation, next_id };
         };
-        if session.principal != principal {
+        if *session.principal() != principal {
             return Opened::Forbidden;
         }
-        if !session.live {
-            if full {
-                return Opened::Full;
-            }
-            self.ended.remove(&session.ended_at);
-            self.ended_results -= session.results.len();
-            self.live += 1;
-            session.live = true;
+        let next_id = session.results.next_id();
+        let Some(ended_at) = session.ended_at else {
+            return Opened::Live { generation: session.generation, next_id };
+        };
+        if full {
+            return Opened::Full;
+        }
+        self.ended.remove(&ended_at);
+        self.ended_results -= session.results.len();
+        self.live += 1;
+        if let Some(session) = self.session_mut(&client) {
+            session.ended_at = None;
             session.generation = generation;
         }
-        Opened::Live { generation: session.generation, next_id: session.results.next_id() }
+        Opened::Live { generation, next_id }
     }
 
-    /// The result of a new write of a live session, or `None` where a bound forbids it.
     fn write(
         &mut self,
         client: &ClientId,
+        generation: Generation,
+        request: RequestId,
+        write: Write,
+        effects: &mut Vec<Effect>,
+    ) -> Written {
+        let Some(session) = self.sessions.get(client) else {
+            return Written::NotCurrent;
+        };
+        // The order of these checks is R23's.
+        match session.results.lookup(request) {
+            Lookup::Known(result) if result.kind() == write.kind() => {
+                return Written::Applied(result.clone());
+            }
+            Lookup::Known(_) => return Written::Reused,
+            Lookup::Dropped => return Written::Stale,
+            Lookup::New => {}
+        }
+        if !session.is_live() || session.generation != generation {
+            return Written::NotCurrent;
+        }
+        let holder = session.holder.clone();
+        let Some(result) = self.write_anew(holder, write, effects) else {
+            return Written::Full;
+        };
+        if let Some(session) = self.session_mut(client) {
+            session.results.remember(request, result.clone());
+        }
+        Written::Applied(result)
+    }
+
+    /// The result of a new write of a live session, or `None` where a bound forbids it.
+    fn write_anew(
+        &mut self,
+        holder: Holder,
         write: Write,
         effects: &mut Vec<Effect>,
     ) -> Option<Applied> {
         match write {
             Write::Connect { username, device, ip, port, meta } => {
-                let session = self.sessions.get(client)?;
-                let holder = Holder::new(client.clone(), session.principal.clone());
                 let fresh = Registration { ip, port, meta, revision: Revision(0), holder };
                 self.connect(username, device, fresh, effects)
             }
             Write::Disconnect { username, device } => {
-                Some(self.disconnect(client, username, device, effects))
+                Some(self.disconnect(holder.client(), username, device, effects))
             }
             Write::Sequence { count } => {
                 let first = self.next_number;
@@ -268,12 +284,14 @@ impl Directory {
     ) -> Option<Applied> {
         let standing = self.users.registration(&username, &device);
         let appeared = standing.is_none();
+        let mut held = false;
         if let Some(standing) = standing {
             if standing.holder == fresh.holder {
                 if standing.same_address(&fresh) {
                     let revision = standing.revision;
                     return Some(Applied::Connected { username, device, revision });
                 }
+                held = true;
             } else if standing.holder.principal() == fresh.holder.principal() {
                 let holder = standing.holder.identity();
                 self.release(&holder.0, &username, &device);
@@ -288,14 +306,13 @@ impl Directory {
         {
             return None;
         }
-        let revision = self.users.revision().next();
-        fresh.revision = revision;
-        let client = fresh.holder.client().clone();
-        let registration = Arc::new(fresh);
-        self.users.insert(username.clone(), device.clone(), Arc::clone(&registration));
-        if let Some(session) = self.sessions.get_mut(&client) {
+        if !held && let Some(session) = self.session_mut(fresh.holder.client()) {
             session.held.insert((username.clone(), device.clone()));
         }
+        let revision = self.users.revision().next();
+        fresh.revision = revision;
+        let registration = Arc::new(fresh);
+        self.users.insert(username.clone(), device.clone(), Arc::clone(&registration));
         let event =
             if appeared { Event::Connected(registration) } else { Event::Updated(registration) };
         let change = Change { revision, username: username.clone(), device: device.clone(), event };
@@ -328,21 +345,20 @@ impl Directory {
         generation: Generation,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(client) else {
+        let applied = self.applied;
+        let current =
+            |session: &&mut Session| session.is_live() && session.generation == generation;
+        let Some(session) = self.session_mut(client).filter(current) else {
             return false;
         };
-        if !session.live || session.generation != generation {
-            return false;
-        }
-        session.live = false;
-        session.ended_at = self.applied;
-        self.ended_results += session.results.len();
-        let held = std::mem::take(&mut session.held);
+        session.ended_at = Some(applied);
+        let (held, results) = (std::mem::take(&mut session.held), session.results.len());
+        self.ended_results += results;
         self.live -= 1;
         for (username, device) in held {
             self.remove(&username, &device, Reason::Expired, effects);
         }
-        self.ended.insert(self.applied, client.clone());
+        self.ended.insert(applied, client.clone());
         self.forget_oldest();
         true
     }
@@ -350,7 +366,8 @@ impl Directory {
     /// Drops the sessions that ended first while too much is remembered.
     fn forget_oldest(&mut self) {
         while self.ended.len() > ENDED_SESSIONS || self.ended_results > self.max_ended_results {
-            let Some((_, oldest)) = self.ended.pop_first() else { return };
+            let Some((first, oldest)) = self.ended.get_min().cloned() else { return };
+            self.ended.remove(&first);
             if let Some(session) = self.sessions.remove(&oldest) {
                 self.ended_results -= session.results.len();
             }
@@ -373,9 +390,23 @@ impl Directory {
     }
 
     fn release(&mut self, client: &ClientId, username: &Username, device: &Device) {
-        if let Some(session) = self.sessions.get_mut(client) {
+        if let Some(session) = self.session_mut(client) {
             session.held.remove(&(username.clone(), device.clone()));
         }
+    }
+
+    /// A session to change, which is copied before if a snapshot has it too.
+    fn session_mut(&mut self, client: &ClientId) -> Option<&mut Session> {
+        self.sessions.get_mut(client).map(Arc::make_mut)
+    }
+}
+
+/// Equal states have equal numbers, which is all that equality asks for. It also tells states apart
+/// well enough: what a cluster's state is after an entry is decided by that entry's index, and a
+/// walk through all of the state would cost more than it tells.
+impl Hash for Directory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.applied, self.users.revision(), self.next_number).hash(state);
     }
 }
 

@@ -1,40 +1,50 @@
 //! A client's session: what it holds and the writes it is remembered for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 
+use imbl::OrdSet;
 use rollcall_shared::id::{Device, RequestId, Username};
 use rollcall_shared::limits;
 
+use super::Holder;
 use crate::command::{Applied, Generation, Principal};
 use crate::consensus::ids::Index;
 
-/// A session, live or ended.
-#[derive(Clone, Debug)]
+/// A session, live or ended. It is cloned when it changes while a snapshot has it too: what it
+/// holds can be a lot and is shared, its results are few.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) generation: Generation,
-    pub(super) principal: Principal,
-    pub(super) live: bool,
-    /// The index of the command that ended it; meaningless while it is live.
-    pub(super) ended_at: Index,
-    pub(super) held: BTreeSet<(Username, Device)>,
+    /// Whose it is, as its registrations name it.
+    pub(super) holder: Holder,
+    /// The index of the command that ended it; `None` while it is live.
+    pub(super) ended_at: Option<Index>,
+    pub(super) held: OrdSet<(Username, Device)>,
     pub(super) results: Results,
 }
 
 impl Session {
-    pub(super) fn new(generation: Generation, principal: Principal) -> Self {
-        let (held, results) = (BTreeSet::new(), Results::default());
-        Self { generation, principal, live: true, ended_at: Index(0), held, results }
+    pub(super) fn new(generation: Generation, holder: Holder) -> Self {
+        let (held, results) = (OrdSet::new(), Results::default());
+        Self { generation, holder, ended_at: None, held, results }
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        self.ended_at.is_none()
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        self.holder.principal()
     }
 }
 
 /// The results of the last [`limits::WINDOW`] writes (R23).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Results {
-    kept: BTreeMap<RequestId, Applied>,
+    /// In order of their numbers. The highest number ever applied is among them.
+    kept: VecDeque<(RequestId, Applied)>,
     /// The highest number no longer kept.
     dropped: RequestId,
-    /// The highest number applied.
-    highest: RequestId,
 }
 
 /// What is known of a request number.
@@ -49,28 +59,33 @@ pub(super) enum Lookup<'a> {
 
 impl Results {
     pub(super) fn lookup(&self, request: RequestId) -> Lookup<'_> {
-        match self.kept.get(&request) {
-            Some(result) => Lookup::Known(result),
-            None if request <= self.dropped || self.would_drop(request) => Lookup::Dropped,
-            None => Lookup::New,
+        match self.position(request) {
+            Ok(at) => Lookup::Known(&self.kept[at].1),
+            // The result of one below all that are kept, and they are as many as can be, would be
+            // dropped at once. Retried, it could not be told from a write never seen.
+            Err(0) if self.kept.len() >= limits::WINDOW => Lookup::Dropped,
+            Err(_) if request <= self.dropped => Lookup::Dropped,
+            Err(_) => Lookup::New,
         }
     }
 
-    /// Whether the result of `request` would be dropped at once: the kept ones are as many as can
-    /// be, and all newer. Applied, it could not be told from a write never seen when it is retried.
-    fn would_drop(&self, request: RequestId) -> bool {
-        self.kept.len() >= limits::WINDOW
-            && self.kept.first_key_value().is_some_and(|(oldest, _)| request < *oldest)
-    }
-
+    /// Keeps the result of a request that [`Results::lookup`] finds new.
     pub(super) fn remember(&mut self, request: RequestId, result: Applied) {
-        self.highest = self.highest.max(request);
-        self.kept.insert(request, result);
-        if self.kept.len() > limits::WINDOW
-            && let Some((oldest, _)) = self.kept.pop_first()
+        if self.kept.len() >= limits::WINDOW
+            && let Some((oldest, _)) = self.kept.pop_front()
         {
             self.dropped = self.dropped.max(oldest);
         }
+        let (Ok(at) | Err(at)) = self.position(request);
+        self.kept.insert(at, (request, result));
+    }
+
+    fn position(&self, request: RequestId) -> Result<usize, usize> {
+        // Nearly every request is above all before it.
+        if self.kept.back().is_none_or(|(newest, _)| *newest < request) {
+            return Err(self.kept.len());
+        }
+        self.kept.binary_search_by_key(&request, |(number, _)| *number)
     }
 
     /// How many are kept.
@@ -80,6 +95,7 @@ impl Results {
 
     /// Above every number applied so far, where there is one above it.
     pub(super) fn next_id(&self) -> RequestId {
-        RequestId(self.highest.0.saturating_add(1).min(limits::REQUEST_ID))
+        let highest = self.kept.back().map_or(0, |(newest, _)| newest.0);
+        RequestId(highest.saturating_add(1).min(limits::REQUEST_ID))
     }
 }

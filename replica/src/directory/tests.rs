@@ -15,7 +15,8 @@ use super::{Bounds, Directory, Effect, Outcome};
 use crate::command::{Command, Generation, Opened};
 use crate::transcript;
 
-/// Runs a transcript on an empty directory at revision 100 with room for 1010 registrations.
+/// Runs a transcript on an empty directory at revision 100 with room for 1010 registrations and four
+/// live sessions.
 /// Commands:
 /// - `open CLIENT [as SUBJECT]` and `expire CLIENT[#GENERATION]`
 /// - `CLIENT[#GENERATION] ID WRITE`; instead of one ID also FIRST-LAST, which puts the number in
@@ -23,7 +24,7 @@ use crate::transcript;
 /// - `users [NAME/DEVICE]`: all, or only this one
 /// - `crowd COUNT`: so many sessions come and go
 fn check(transcript: &str) {
-    let directory = Directory::new(Revision(100), Bounds { registrations: 1010, sessions: 100 });
+    let directory = Directory::new(Revision(100), Bounds { registrations: 1010, sessions: 4 });
     let mut bench = Bench { directory, generations: BTreeMap::new(), crowd: 0 };
     transcript::check(transcript, |command| {
         let words: Vec<&str> = command.split(' ').collect();

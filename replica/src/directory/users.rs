@@ -12,7 +12,7 @@ use rollcall_shared::meta::Meta;
 use crate::command::Principal;
 
 /// All users, true at one revision.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Users {
     by_name: OrdMap<Username, Arc<User>>,
     registrations: usize,

@@ -320,7 +320,7 @@ fn run(
             prop_assert_eq!(&apply(&mut other, command.clone(), &mut others), outcome);
             prop_assert_eq!(&others, effects);
         }
-        prop_assert_eq!(format!("{other:?}"), format!("{directory:?}"));
+        prop_assert_eq!(&other, &directory);
     }
     Ok(())
 }

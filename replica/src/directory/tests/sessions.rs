@@ -71,6 +71,43 @@ fn a_client_id_belongs_to_one_principal() {
 }
 
 #[test]
+fn sessions_open_while_there_is_room() {
+    check(
+        r#"
+        > open a
+        live #1, next id 1
+        > open b
+        live #2, next id 1
+        > open c
+        live #3, next id 1
+        > expire b
+        ended
+        > open d
+        live #5, next id 1
+        > open e
+        live #6, next id 1
+        > open f
+        full
+        # One that was known finds no room either; one that is live needs none.
+        > open b
+        full
+        > open a
+        live #1, next id 1
+        > open a as sam
+        forbidden
+        > open b as sam
+        forbidden
+        > expire d
+        ended
+        > open b
+        live #13, next id 1
+        > users
+        at @100: 0 users, 0 devices, 4 sessions
+        "#,
+    );
+}
+
+#[test]
 fn a_retry_gets_the_first_outcome() {
     check(
         r#"
