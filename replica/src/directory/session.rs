@@ -88,6 +88,21 @@ impl Results {
         self.kept.binary_search_by_key(&request, |(number, _)| *number)
     }
 
+    /// The highest number no longer kept, and those that are.
+    pub(super) fn parts(&self) -> (RequestId, impl Iterator<Item = &(RequestId, Applied)>) {
+        (self.dropped, self.kept.iter())
+    }
+
+    /// The opposite of [`Results::parts`]; `None` where no writes lead to that.
+    pub(super) fn from_parts(dropped: RequestId, kept: Vec<(RequestId, Applied)>) -> Option<Self> {
+        // One is dropped only where the window is full.
+        let fits = kept.len() == limits::WINDOW
+            || (kept.len() < limits::WINDOW && dropped == RequestId(0));
+        let rises = kept.is_sorted_by(|(one, _), (next, _)| one < next);
+        let newer = kept.first().is_none_or(|(oldest, _)| *oldest > dropped);
+        (fits && rises && newer).then(|| Self { kept: kept.into(), dropped })
+    }
+
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.kept.len()

@@ -3,7 +3,7 @@
 //! Owns no test itself: scenarios are in `registrations` and `sessions`, random commands against a
 //! model in `model`.
 
-mod model;
+pub(super) mod model;
 mod registrations;
 mod sessions;
 
@@ -122,7 +122,11 @@ impl Bench {
 }
 
 /// Applies `command` as the next entry.
-fn apply(directory: &mut Directory, command: Command, effects: &mut Vec<Effect>) -> Outcome {
+pub(super) fn apply(
+    directory: &mut Directory,
+    command: Command,
+    effects: &mut Vec<Effect>,
+) -> Outcome {
     directory.apply(directory.applied().next(), command, effects)
 }
 

@@ -142,6 +142,20 @@ impl Users {
         Some(&user.devices[at].1)
     }
 
+    /// All registrations in order of name and device, or those after one.
+    pub(super) fn registrations_after<'a>(
+        &'a self,
+        after: Option<(&'a Username, &'a Device)>,
+    ) -> impl Iterator<Item = (&'a Username, &'a Device, &'a Arc<Registration>)> {
+        let start = after.map_or(Bound::Unbounded, |(name, _)| Bound::Included(name.as_str()));
+        self.by_name.range::<_, str>((start, Bound::Unbounded)).flat_map(move |(name, user)| {
+            let seen = after.filter(|(last, _)| *last == name).map_or(0, |(_, device)| {
+                user.position(device).map_or_else(|next| next, |last| last + 1)
+            });
+            user.devices[seen..].iter().map(move |(device, there)| (name, device, there))
+        })
+    }
+
     pub(super) fn devices(&self, username: &Username) -> usize {
         self.by_name.get(username).map_or(0, |user| user.devices.len())
     }
@@ -155,6 +169,16 @@ impl Users {
     ) {
         debug_assert!(registration.revision > self.revision, "revisions only grow");
         self.revision = registration.revision;
+        self.restore(username, device, registration);
+    }
+
+    /// Sets a registration that was there at the revision of all.
+    pub(super) fn restore(
+        &mut self,
+        username: Username,
+        device: Device,
+        registration: Arc<Registration>,
+    ) {
         let user = Arc::make_mut(self.by_name.entry(username).or_default());
         match user.position(&device) {
             Ok(at) => user.devices[at].1 = registration,

@@ -38,6 +38,15 @@ proptest! {
     }
 }
 
+/// Random commands, each of which means what the ones before it left there.
+pub(in crate::directory) fn any_commands() -> impl Strategy<Value = Vec<Command>> {
+    proptest::collection::vec(any_step(), 1..400).prop_map(|steps| {
+        let (mut model, mut lives) = (Model::default(), BTreeMap::new());
+        let settle = |step| settle(step, &mut model, &mut lives, usize::MAX).0;
+        steps.iter().map(settle).collect()
+    })
+}
+
 /// A step, its numbers still relative to what was before.
 #[derive(Clone, Debug)]
 enum Step {
