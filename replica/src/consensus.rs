@@ -2,16 +2,633 @@
 //! machine without clock, I/O or randomness of its own.
 //!
 //! Owns what is in the log and how far it is committed; what its commands do is
-//! [`Directory`](crate::Directory)'s, and what clients are told is [`Replica`](crate::Replica)'s.
+//! [`Directory`]'s, and what clients are told is [`Replica`](crate::Replica)'s.
 //!
-//! After each input, take outputs from `poll_output` until there is none, then arm a timer for
-//! `poll_timeout`. Outputs are in order: what a link is to carry, and what is to be stored, goes out
-//! in the order in which it is polled.
+//! After each input, take outputs from [`Consensus::poll_output`] until there is none, then arm a
+//! timer for [`Consensus::poll_timeout`]. Outputs are in order: what a link is to carry, and what is
+//! to be stored, goes out in the order in which it is polled.
 
 pub mod admissions;
+mod candidate;
+mod commit;
 pub mod config;
+mod election;
+mod follower;
 pub mod ids;
 pub mod journal;
+mod leader;
+mod lease;
 pub mod log;
+mod membership;
 pub mod message;
+pub mod peer;
 pub mod quorum;
+mod read;
+pub mod timers;
+mod transfer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rollcall_shared::id::NodeId;
+use rollcall_shared::time::Instant;
+
+use crate::command::Command;
+use crate::directory::Directory;
+use crate::sessions::message::SessionMessage;
+use admissions::Admissions;
+use candidate::Candidate;
+use config::Config;
+use election::{Contact, Election, Proposer};
+use follower::Follower;
+use ids::{ClusterId, Epoch, Index, Lsn, PeerLink, ProcessId, ReadId};
+use journal::{Journal, Record, Stored};
+use leader::Leader;
+use lease::Leases;
+use log::{Entry, Op, Snapshot};
+use message::{Frame, Message};
+use peer::{CloseReason, Peer, Violation};
+use read::Reads;
+use timers::{Random, Timer, Timers};
+
+/// What happens to the server.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// There is a link to another server, ready to carry messages. One that was there before has
+    /// ended.
+    LinkUp {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+    },
+    /// A link has ended.
+    LinkDown {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+    },
+    /// A message came on a link.
+    Received {
+        /// From which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+        /// The message.
+        frame: Frame,
+    },
+    /// All records up to this one are durable. Records are numbered 1, 2, … in the order in which
+    /// [`Output::Store`] was polled.
+    Stored {
+        /// The last one.
+        through: Lsn,
+    },
+    /// The server is to shut down: a leader hands over first (R24). Ends with [`Output::Stop`].
+    Shutdown,
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A message is due to another server.
+    Send {
+        /// To which server.
+        peer: NodeId,
+        /// On which link.
+        link: PeerLink,
+        /// The message.
+        frame: Frame,
+    },
+    /// A link is to be closed; nothing of it counts any more.
+    Close {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+        /// Why.
+        why: CloseReason,
+    },
+    /// A link has ended, whoever ended it.
+    Unlinked {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+    },
+    /// A record is to be stored, behind all before it.
+    Store(Record),
+    /// This server leads.
+    Leading {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The leader's log counts: a commit quorum has it.
+    Settled {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// This server leads no longer.
+    Resigned {
+        /// The epoch it led.
+        epoch: Epoch,
+        /// Whether another one is on its way to lead, rather than nobody being heard any more (R21).
+        replaced: bool,
+    },
+    /// This server follows a leader, on this link for the first time in this epoch. What is to reach
+    /// the leader before any acknowledgement of this epoch is sent now (R32).
+    Following {
+        /// The leader.
+        leader: NodeId,
+        /// The link to it.
+        link: PeerLink,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Entries up to this one are committed.
+    Committed(Index),
+    /// The state is that of a snapshot now, whatever was applied before.
+    Installed(Arc<Snapshot>),
+    /// A read may be answered when the entry at `point` has been applied (R19).
+    ReadPoint {
+        /// The read.
+        read: ReadId,
+        /// The entry.
+        point: Index,
+    },
+    /// A message about sessions came.
+    Session {
+        /// From which server.
+        peer: NodeId,
+        /// On which link.
+        link: PeerLink,
+        /// The message.
+        message: SessionMessage,
+    },
+    /// The server ends. Nothing comes after this.
+    Stop(StopReason),
+}
+
+/// Why a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// It was asked to.
+    Shutdown,
+    /// Another server was admitted in its place (R28).
+    Superseded,
+}
+
+/// Why a command is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rejected {
+    /// This server does not lead, or not yet, or no longer.
+    NotLeader,
+    /// Too many entries wait to be committed.
+    Overloaded,
+}
+
+/// The most entries that wait to be committed.
+pub const MAX_UNCOMMITTED: u64 = 65_536;
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub struct Consensus {
+    config: Config,
+    /// What must be equal on all servers, as a hash.
+    settings: u64,
+    /// The last time this server was told.
+    now: Instant,
+    /// What is stored, records on their way to the disk included.
+    stored: Stored,
+    journal: Journal,
+    marks: Marks,
+    /// Who was admitted by the log, its uncommitted entries included.
+    admissions: Admissions,
+    commit: Index,
+    role: Role,
+    contact: Option<Contact>,
+    election: Election,
+    /// The process that was promised the highest epoch, if this process promised it (R7).
+    promised_to: Option<ProcessId>,
+    promise_due: Option<PromiseDue>,
+    leases: Leases,
+    peers: BTreeMap<NodeId, Peer>,
+    reads: Reads,
+    timers: Timers,
+    random: Random,
+    outputs: VecDeque<Output>,
+    /// Whether this server made the first entry of the cluster, and has not led yet.
+    begins: bool,
+    stopped: bool,
+}
+
+/// What a server does. What has a meaning in one role only is kept there.
+#[derive(Clone, Debug)]
+enum Role {
+    /// Follows a leader or waits for one.
+    Follower(Follower),
+    /// Asks whether the leader is gone.
+    Proposer(Proposer),
+    /// Asks for promises.
+    Candidate(Candidate),
+    /// Orders the writes.
+    Leader(Box<Leader>),
+}
+
+/// A role as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    /// Follows a leader or waits for one.
+    Follower,
+    /// Asks to lead.
+    Candidate,
+    /// Orders the writes.
+    Leader,
+    /// Has no vote: it lost its state, or is new.
+    Blank,
+}
+
+/// Records that something waits for.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    /// The first record: the boot.
+    boot: Lsn,
+    /// The last promise.
+    promise: Lsn,
+    /// The last change of the log to that of a new epoch.
+    adopt: Lsn,
+    /// The record that made this server a voter.
+    voter: Lsn,
+    /// The record that told this server which cluster it belongs to.
+    cluster: Lsn,
+    /// Records that added entries, and the last entry of each.
+    appended: VecDeque<(Lsn, Index)>,
+    /// The last entry that a crash does not remove.
+    durable: Index,
+}
+
+/// A promise to be answered as soon as it is stored.
+#[derive(Clone, Copy, Debug)]
+struct PromiseDue {
+    to: NodeId,
+    link: PeerLink,
+}
+
+impl Consensus {
+    /// A server that starts at `now` and finds `stored`.
+    #[must_use]
+    pub fn new(now: Instant, config: Config, stored: Stored) -> Self {
+        let mut admissions = Admissions::default();
+        if let Some(snapshot) = stored.log.snapshot() {
+            admissions = snapshot.admissions.clone();
+        }
+        let commit = stored.log.snapshot_index();
+        for (offset, entry) in stored.log.entries(stored.log.first(), usize::MAX).enumerate() {
+            let index = Index(stored.log.first().0 + offset as u64);
+            if index > commit {
+                admissions.apply(index, entry);
+            }
+        }
+        let marks = Marks { durable: stored.log.last(), ..Marks::default() };
+        let hold = config.timings.hold;
+        let mut consensus = Self {
+            settings: config.settings(),
+            now,
+            journal: Journal::default(),
+            marks,
+            admissions,
+            commit,
+            role: Role::Follower(Follower::default()),
+            contact: None,
+            election: Election::default(),
+            promised_to: None,
+            promise_due: None,
+            leases: Leases::new(now, hold),
+            peers: BTreeMap::new(),
+            reads: Reads::default(),
+            timers: Timers::default(),
+            random: Random::new(config.seed),
+            outputs: VecDeque::new(),
+            begins: false,
+            stopped: false,
+            stored,
+            config,
+        };
+        if commit > Index(0) {
+            consensus.outputs.push_back(Output::Committed(commit));
+        }
+        match consensus.stored.boot {
+            None => {
+                let boot = consensus.config.new_boot;
+                consensus.store(Record::Boot(boot));
+            }
+            Some(_) => consensus.timers.set(Timer::Suspect, now),
+        }
+        if consensus.config.members.count() > 1 {
+            consensus.timers.set(Timer::Beat, now + consensus.config.timings.heartbeat);
+        }
+        consensus
+    }
+
+    /// Takes in what happened at `now`.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = now;
+        if self.stopped {
+            return;
+        }
+        match input {
+            Input::LinkUp { peer, link } => self.handle_link_up(peer, link),
+            Input::LinkDown { peer, link } => self.handle_link_down(peer, link),
+            Input::Received { peer, link, frame } => self.handle_frame(peer, link, frame),
+            Input::Stored { through } => self.handle_stored(through),
+            Input::Shutdown => self.handle_shutdown(),
+        }
+    }
+
+    /// Takes in that the time of [`Consensus::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        while !self.stopped
+            && let Some(timer) = self.timers.poll(now)
+        {
+            self.fire(timer);
+        }
+    }
+
+    /// When [`Consensus::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next output, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.flush();
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Appends a command to the log.
+    ///
+    /// # Errors
+    /// [`Rejected`] says why it is not taken; nothing has happened then.
+    pub fn propose(&mut self, now: Instant, command: Command) -> Result<Index, Rejected> {
+        self.now = now;
+        if !self.takes_commands() {
+            return Err(Rejected::NotLeader);
+        }
+        if self.stored.log.last().0 - self.commit.0 >= MAX_UNCOMMITTED {
+            return Err(Rejected::Overloaded);
+        }
+        Ok(self.append(Op::Command(command)))
+    }
+
+    /// Sends a message about sessions to a server, on the link of now. Whether there was one.
+    pub fn send_session(&mut self, now: Instant, node: NodeId, message: SessionMessage) -> bool {
+        self.now = now;
+        let linked = self.peers.get(&node).is_some_and(|peer| peer.hello.is_some());
+        if linked {
+            self.send(node, Message::Session(message));
+        }
+        linked
+    }
+
+    /// Takes the state after the entry at `index` as a snapshot, in place of the entries before.
+    ///
+    /// # Panics
+    /// When that entry is not committed or not held.
+    pub fn compact(&mut self, now: Instant, index: Index, directory: Directory) {
+        self.now = now;
+        assert!(index <= self.commit, "a snapshot is of committed state");
+        let epoch = self.stored.log.epoch_at(index).expect("what is applied next to last is held");
+        let cluster = self.stored.log.cluster().expect("a log with entries has its INIT");
+        let mut admissions = self.admissions.clone();
+        admissions.truncate(index);
+        let snapshot = Arc::new(Snapshot { index, epoch, cluster, admissions, directory });
+        let keep = self.first_needed(index);
+        self.store(Record::Compact { snapshot, keep });
+    }
+
+    /// This server's id.
+    #[must_use]
+    pub const fn me(&self) -> NodeId {
+        self.config.me
+    }
+
+    /// How it is configured.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The last entry known to be committed.
+    #[must_use]
+    pub const fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// The last entry of the log.
+    #[must_use]
+    pub fn last(&self) -> Index {
+        self.stored.log.last()
+    }
+
+    /// The entry at `index`, if it is held.
+    #[must_use]
+    pub fn entry(&self, index: Index) -> Option<&Arc<Entry>> {
+        self.stored.log.entry(index)
+    }
+
+    /// The state that is stored, records on their way to the disk included.
+    #[must_use]
+    pub const fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// The life of the cluster, once known.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.stored.log.cluster()
+    }
+
+    /// What this server is.
+    #[must_use]
+    pub fn role(&self) -> RoleKind {
+        match &self.role {
+            Role::Leader(_) => RoleKind::Leader,
+            _ if !self.stored.voter => RoleKind::Blank,
+            Role::Candidate(_) | Role::Proposer(_) => RoleKind::Candidate,
+            Role::Follower(_) => RoleKind::Follower,
+        }
+    }
+
+    /// The highest epoch this server knows of.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.stored.promised
+    }
+
+    /// The leader this server is, or is in contact with.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leader(_) => Some(self.config.me),
+            _ => self.contact.filter(|contact| contact.leads).map(|contact| contact.with),
+        }
+    }
+
+    /// The timers that run, for a model checker that lets any of them end at any time.
+    pub fn running_timers(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.timers.running()
+    }
+
+    /// Ends `timer` whatever the time, for a model checker.
+    pub fn expire(&mut self, timer: Timer) {
+        self.timers.stop(timer);
+        if !self.stopped {
+            self.fire(timer);
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Beat => self.beat(),
+            Timer::Suspect => self.lose_contact(),
+            Timer::Gather => self.elect_from_opinions(),
+            Timer::Retry => self.retry_election(),
+            Timer::Commit => self.advance_commit(),
+            Timer::Leave => self.stop(StopReason::Shutdown),
+        }
+    }
+
+    fn handle_message(&mut self, node: NodeId, message: Message) -> Result<(), Violation> {
+        match message {
+            Message::Hello(_) => return Err(Violation::Hello),
+            Message::Alive => {}
+            Message::Heartbeat(heartbeat) => return self.handle_heartbeat(node, heartbeat),
+            Message::HeartbeatAck { epoch, echo, sent } => {
+                return self.handle_heartbeat_ack(node, epoch, echo, sent);
+            }
+            Message::Propose { round } => self.handle_propose(node, round),
+            Message::Opinion(opinion) => self.handle_opinion(node, opinion),
+            Message::Elect { epoch } => self.handle_elect(node, epoch),
+            Message::Prepare { epoch } => return self.handle_prepare(node, epoch),
+            Message::Promise(promise) => self.handle_promise(node, promise),
+            Message::Nack { epoch, promised } => self.handle_nack(epoch, promised),
+            Message::Fetch { epoch, from } => return self.handle_fetch(node, epoch, from),
+            Message::Part { epoch, part } => return self.handle_part(node, epoch, part),
+            Message::NewEpoch { epoch, init, outline } => {
+                return self.handle_new_epoch(node, epoch, init, &outline);
+            }
+            Message::Append { epoch, first, entries, commit } => {
+                return self.handle_append(node, epoch, first, entries, commit);
+            }
+            Message::Ack { epoch, received, durable, voter } => {
+                return self.handle_ack(node, epoch, received, durable, voter);
+            }
+            Message::Init { entry } => return self.handle_init(entry),
+            Message::Read { read } => self.handle_read(node, read),
+            Message::ReadPoint { read, epoch, point } => {
+                self.handle_read_point(node, read, epoch, point);
+            }
+            Message::Session(message) => {
+                if let Some(peer) = self.peers.get(&node) {
+                    let link = peer.link;
+                    self.outputs.push_back(Output::Session { peer: node, link, message });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a record to the storage and takes it into account at once. What must not be said before
+    /// it is durable waits for its place in the journal.
+    fn store(&mut self, record: Record) -> Lsn {
+        let lsn = self.journal.issue();
+        let (voter, cluster) = (self.stored.voter, self.stored.log.cluster().is_some());
+        self.stored.apply(&record);
+        match &record {
+            Record::Boot(_) => self.marks.boot = lsn,
+            Record::Promise(_) => self.marks.promise = lsn,
+            Record::Append { .. } => self.marks.appended.push_back((lsn, self.stored.log.last())),
+            Record::Adopt(_) => {
+                self.marks.adopt = lsn;
+                self.marks.appended.clear();
+                self.marks.appended.push_back((lsn, self.stored.log.last()));
+            }
+            Record::Voter | Record::Compact { .. } => {}
+        }
+        if self.stored.voter && !voter {
+            self.marks.voter = lsn;
+        }
+        if self.stored.log.cluster().is_some() && !cluster {
+            self.marks.cluster = lsn;
+        }
+        self.outputs.push_back(Output::Store(record));
+        lsn
+    }
+
+    fn handle_stored(&mut self, through: Lsn) {
+        let before = self.journal.durable();
+        if !self.journal.stored(through) {
+            return;
+        }
+        while let Some(&(lsn, index)) = self.marks.appended.front()
+            && lsn <= through
+        {
+            self.marks.appended.pop_front();
+            self.marks.durable = index;
+        }
+        let done = |mark: Lsn| before < mark && mark <= through;
+        let (boot, cluster, voter) =
+            (done(self.marks.boot), done(self.marks.cluster), done(self.marks.voter));
+        if boot {
+            self.say_hello_to_all();
+            self.try_first_start();
+        }
+        if cluster {
+            self.begin_if_first();
+            self.close_all_links();
+        }
+        if voter && self.contact.is_none() && !matches!(self.role, Role::Leader(_)) {
+            self.await_contact();
+        }
+        self.send_promise_due();
+        self.candidate_stored();
+        self.advance_commit();
+    }
+
+    fn is_durable(&self, mark: Lsn) -> bool {
+        mark <= self.journal.durable()
+    }
+
+    fn boot_is_durable(&self) -> bool {
+        self.stored.boot.is_some() && self.is_durable(self.marks.boot)
+    }
+
+    /// Whether this server has stored that it is a voter.
+    fn is_voter(&self) -> bool {
+        self.stored.voter && self.is_durable(self.marks.voter)
+    }
+
+    fn stop(&mut self, why: StopReason) {
+        self.stopped = true;
+        self.outputs.push_back(Output::Stop(why));
+    }
+
+    /// Says what has gathered since the last time: entries to followers, acknowledgements to the
+    /// leader, questions for read points. So one round of inputs is one message to each.
+    fn flush(&mut self) {
+        if self.stopped {
+            return;
+        }
+        self.store_appended();
+        self.send_appends();
+        self.send_ack();
+        self.ask_for_read_point();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,34 @@ pub struct Config {
     pub seed: u64,
 }
 
+impl Config {
+    /// What must be equal on all servers, as a hash (FNV-1a): members, timings and bounds.
+    #[must_use]
+    pub fn settings(&self) -> u64 {
+        let Timings {
+            heartbeat,
+            lease,
+            hold,
+            suspect,
+            suspect_jitter,
+            elect_retry,
+            elect_retry_max,
+            grace,
+            cutoff,
+            cutoff_wait,
+        } = self.timings;
+        let waits = [heartbeat, lease, hold, suspect, suspect_jitter, elect_retry, elect_retry_max];
+        let waits = waits.into_iter().chain([grace, cutoff, cutoff_wait]);
+        let waits = waits.map(|wait| u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        let bounds = [self.bounds.registrations as u64, self.bounds.sessions as u64];
+        let members = self.members.ids().map(|id| u64::from(id.0));
+        let numbers = members.chain(waits).chain(bounds);
+        numbers.flat_map(u64::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
 /// The beginning of a cluster's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Genesis {

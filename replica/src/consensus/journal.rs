@@ -132,8 +132,9 @@ impl Stored {
         for entry in entries {
             // A server becomes a voter by storing the INIT that names its boot (R26).
             if let Op::Init(init) = &entry.op {
-                let named =
-                    |&(node, boot): &(NodeId, Boot)| node == self.node && Some(boot) == self.boot;
+                let named = |&(node, boot): &(NodeId, Boot)| {
+                    node == self.node && Some(boot) == self.boot
+                };
                 self.voter |= init.boots.iter().any(named);
             }
             self.log.push(Arc::clone(entry));
@@ -158,11 +159,6 @@ impl Journal {
     /// The next record's place.
     pub(super) fn issue(&mut self) -> Lsn {
         self.issued = Lsn(self.issued.0 + 1);
-        self.issued
-    }
-
-    /// The last record that was given to the storage.
-    pub(super) const fn issued(&self) -> Lsn {
         self.issued
     }
 

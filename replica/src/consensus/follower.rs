@@ -1,0 +1,279 @@
+//! The follower's part: whom it obeys, what it promises and what it acknowledges (R1, R1a, R7, R11,
+//! R13, R16).
+
+use std::sync::Arc;
+
+use rollcall_shared::id::NodeId;
+
+use super::election::Contact;
+use super::ids::{Epoch, Index, PeerLink};
+use super::journal::Record;
+use super::lease::ReadLease;
+use super::log::{Entry, Outline};
+use super::message::{Heartbeat, Message, Position, Promise};
+use super::peer::Violation;
+use super::timers::Timer;
+use super::transfer::Staging;
+use super::{Consensus, Output, PromiseDue, Role};
+
+/// A server that follows a leader or waits for one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Follower {
+    /// The log it copies from the leader.
+    pub(super) staging: Option<Staging>,
+    /// What it acknowledged last.
+    acked: Option<Acked>,
+}
+
+/// An acknowledgement: the same one is not sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Acked {
+    link: PeerLink,
+    epoch: Epoch,
+    received: Index,
+    durable: Index,
+    voter: bool,
+}
+
+impl Consensus {
+    /// Promises `epoch`, whoever asked: nothing lower is obeyed from here on (R1, R7).
+    pub(super) fn raise(&mut self, epoch: Epoch) {
+        self.leases.read = None;
+        self.resign(true);
+        self.role = Role::Follower(Follower::default());
+        self.contact = None;
+        self.timers.stop(Timer::Retry);
+        self.timers.stop(Timer::Gather);
+        self.promised_to = None;
+        self.promise_due = None;
+        self.store(Record::Promise(epoch));
+    }
+
+    /// Whether a message of `epoch` from `node`, which says that it leads or will lead it, is obeyed
+    /// (R1). A server without a vote promises nothing: it only follows.
+    fn obeys(&mut self, node: NodeId, epoch: Epoch) -> Result<bool, Violation> {
+        if self.config.members.leader(epoch) != node {
+            return Err(Violation::Leader);
+        }
+        let promised = self.stored.promised;
+        if epoch < promised {
+            self.send(node, Message::Nack { epoch, promised });
+            return Ok(false);
+        }
+        if epoch > promised && self.stored.voter {
+            self.raise(epoch);
+        }
+        Ok(true)
+    }
+
+    /// Takes `node` as the leader.
+    fn follow(&mut self, node: NodeId) {
+        if !matches!(self.role, Role::Follower(_)) {
+            self.role = Role::Follower(Follower::default());
+        }
+        self.contact = Some(Contact { with: node, leads: true });
+        self.election.failures = 0;
+        self.timers.stop(Timer::Retry);
+        self.timers.stop(Timer::Gather);
+        self.await_contact();
+    }
+
+    pub(super) fn handle_prepare(&mut self, node: NodeId, epoch: Epoch) -> Result<(), Violation> {
+        if self.config.members.leader(epoch) != node {
+            return Err(Violation::Leader);
+        }
+        if !self.is_voter() {
+            return Ok(());
+        }
+        let Some((link, process)) = self.peers.get(&node).and_then(|peer| {
+            peer.hello.as_ref().map(|hello| (peer.link, hello.process))
+        }) else {
+            return Ok(());
+        };
+        let promised = self.stored.promised;
+        if epoch > promised {
+            self.raise(epoch);
+            self.promised_to = Some(process);
+        } else if epoch < promised || self.promised_to != Some(process) {
+            // A candidate that restarted does not resume: its promises may be those of entries it
+            // no longer has (R7).
+            self.send(node, Message::Nack { epoch, promised });
+            return Ok(());
+        }
+        // A candidate's word counts as contact until it could have tried again (R3).
+        if self.contact != Some(Contact { with: node, leads: true }) {
+            self.contact = Some(Contact { with: node, leads: false });
+            let wait = self.retry_wait();
+            self.timers.set(Timer::Suspect, self.now + wait);
+        }
+        self.promise_due = Some(PromiseDue { to: node, link });
+        self.send_promise_due();
+        Ok(())
+    }
+
+    /// Answers PREPARE once the promise is stored.
+    pub(super) fn send_promise_due(&mut self) {
+        if !self.is_durable(self.marks.promise) {
+            return;
+        }
+        let Some(PromiseDue { to, link }) = self.promise_due.take() else { return };
+        if self.peers.get(&to).is_none_or(|peer| peer.link != link) {
+            return;
+        }
+        let promise = Promise {
+            epoch: self.stored.promised,
+            established: self.stored.established,
+            pending: self.stored.pending.clone(),
+            last: self.stored.log.last(),
+            commit: self.commit,
+            admissions: self.admissions.clone(),
+            hold: self.leases.left(self.now),
+        };
+        self.send(to, Message::Promise(promise));
+    }
+
+    pub(super) fn handle_heartbeat(
+        &mut self,
+        node: NodeId,
+        heartbeat: Heartbeat,
+    ) -> Result<(), Violation> {
+        let Heartbeat { epoch, commit, sent, echo, grant } = heartbeat;
+        if !self.obeys(node, epoch)? {
+            return Ok(());
+        }
+        if echo.is_some_and(|echo| echo > self.now) {
+            return Err(Violation::Acknowledgement);
+        }
+        self.follow(node);
+        self.learn_commit(epoch, commit);
+        if let Some(echo) = echo {
+            self.leases.confirmed = self.leases.confirmed.max(echo);
+            let current = self.stored.promised == epoch && self.stored.established == epoch;
+            if !grant.is_zero() && current && self.is_voter() {
+                self.leases.read = Some(ReadLease { epoch, until: echo + grant });
+            }
+        }
+        // Acknowledged only under a promise that is stored (R16): the leader's lease rests on it.
+        if self.stored.voter && (self.stored.promised != epoch || !self.promise_is_durable()) {
+            return Ok(());
+        }
+        self.leases.hold_until = self.leases.hold_until.max(self.now + self.config.timings.hold);
+        self.report_links(node, epoch);
+        self.send(node, Message::HeartbeatAck { epoch, echo: sent, sent: self.now });
+        Ok(())
+    }
+
+    fn promise_is_durable(&self) -> bool {
+        self.is_durable(self.marks.promise)
+    }
+
+    /// Makes sure that the leader hears of the clients linked here before any acknowledgement (R32).
+    fn report_links(&mut self, leader: NodeId, epoch: Epoch) {
+        let Some(peer) = self.peers.get_mut(&leader) else { return };
+        if peer.reported != Some(epoch) {
+            peer.reported = Some(epoch);
+            let link = peer.link;
+            self.outputs.push_back(Output::Following { leader, link, epoch });
+        }
+    }
+
+    pub(super) fn handle_new_epoch(
+        &mut self,
+        node: NodeId,
+        epoch: Epoch,
+        init: Index,
+        outline: &Outline,
+    ) -> Result<(), Violation> {
+        if !outline.is_valid() || init > outline.last {
+            return Err(Violation::Log);
+        }
+        if !self.obeys(node, epoch)? {
+            return Ok(());
+        }
+        self.follow(node);
+        self.leave_if_replaced();
+        let adopted = self.adopted() == Some(epoch);
+        if adopted && self.stored.log.last() >= outline.base.0 {
+            if let Role::Follower(follower) = &mut self.role {
+                (follower.acked, follower.staging) = (None, None);
+            }
+            return Ok(());
+        }
+        let staging = Some(Staging::new(epoch, node, init));
+        if let Role::Follower(follower) = &mut self.role {
+            follower.staging = staging;
+        }
+        let from = Position::Outline(self.stored.log.outline());
+        self.send(node, Message::Fetch { epoch, from });
+        Ok(())
+    }
+
+    /// The epoch whose log this server holds; none while it holds nothing.
+    pub(super) fn adopted(&self) -> Option<Epoch> {
+        self.stored.log.cluster().map(|_| self.stored.established)
+    }
+
+    pub(super) fn handle_append(
+        &mut self,
+        node: NodeId,
+        epoch: Epoch,
+        first: Index,
+        mut entries: Vec<Arc<Entry>>,
+        commit: Index,
+    ) -> Result<(), Violation> {
+        if !self.obeys(node, epoch)? {
+            return Ok(());
+        }
+        let next = self.stored.log.last().next();
+        if self.adopted() != Some(epoch) || first > next || first.0 == 0 {
+            return Err(Violation::Log);
+        }
+        // What is held already is the same: the log is a prefix of the leader's.
+        let held = usize::try_from(next.0 - first.0).unwrap_or(usize::MAX).min(entries.len());
+        entries.drain(..held);
+        if entries.iter().any(|entry| entry.epoch > epoch) {
+            return Err(Violation::Log);
+        }
+        if !entries.is_empty() {
+            for (offset, entry) in entries.iter().enumerate() {
+                self.admissions.apply(Index(next.0 + offset as u64), entry);
+            }
+            self.store(Record::Append { first: next, entries });
+        }
+        self.learn_commit(epoch, commit);
+        Ok(())
+    }
+
+    /// Takes in a commit index of `epoch`: only for a log of that very epoch, and only as far as it
+    /// goes (R1a).
+    fn learn_commit(&mut self, epoch: Epoch, commit: Index) {
+        if self.adopted() == Some(epoch) {
+            self.committed(commit.min(self.stored.log.last()));
+        }
+    }
+
+    /// Acknowledges what the leader's log and this one have in common, if that has changed.
+    pub(super) fn send_ack(&mut self) {
+        let epoch = self.stored.promised;
+        let leader = self.config.members.leader(epoch);
+        let follows = self.contact == Some(Contact { with: leader, leads: true });
+        let stored = self.promise_is_durable() && self.is_durable(self.marks.adopt);
+        if !follows || !stored || self.adopted() != Some(epoch) {
+            return;
+        }
+        let (received, durable) = (self.stored.log.last(), self.marks.durable);
+        let voter = self.is_voter();
+        let Some(link) = self.peers.get(&leader).filter(|p| p.hello.is_some()).map(|p| p.link)
+        else {
+            return;
+        };
+        let ack = Acked { link, epoch, received, durable, voter };
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.acked == Some(ack) || follower.staging.is_some() {
+            return;
+        }
+        follower.acked = Some(ack);
+        self.report_links(leader, epoch);
+        self.send(leader, Message::Ack { epoch, received, durable, voter });
+    }
+}

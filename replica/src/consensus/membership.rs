@@ -1,0 +1,91 @@
+//! Who has a vote: the beginning of a cluster, and servers that lost their disk (R26–R28).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rollcall_shared::id::NodeId;
+
+use super::ids::{Epoch, Index};
+use super::journal::Record;
+use super::log::{Entry, Init, Op};
+use super::peer::Violation;
+use super::{Consensus, Role, StopReason};
+
+impl Consensus {
+    /// Begins a cluster where it can only be the first start: the first leader is empty, and on the
+    /// links of now all say that they are (R26). An empty disk alone is never proof.
+    pub(super) fn try_first_start(&mut self) {
+        let me = self.config.me;
+        let Some(boot) = self.stored.boot.filter(|_| self.boot_is_durable()) else { return };
+        let empty = self.stored.log.cluster().is_none();
+        if !empty || self.config.members.leader(Epoch(0)) != me || self.stored.promised > Epoch(0) {
+            return;
+        }
+        let mut boots = vec![(me, boot)];
+        for node in self.config.members.ids().filter(|node| *node != me) {
+            let hello = self.peers.get(&node).and_then(|peer| peer.hello.as_ref());
+            let Some(hello) = hello.filter(|hello| hello.cluster.is_none()) else { return };
+            boots.push((node, hello.boot));
+        }
+        let genesis = self.config.genesis;
+        let (cluster, first_revision) = (genesis.cluster, genesis.first_revision);
+        let op = Op::Init(Init { cluster, boots, first_revision });
+        self.store_init(Arc::new(Entry { epoch: Epoch(0), op }));
+        self.begins = true;
+    }
+
+    /// The first entry is stored: whoever made it leads epoch 0, in this very start of the process
+    /// (R0).
+    pub(super) fn begin_if_first(&mut self) {
+        if std::mem::take(&mut self.begins) && self.stored.promised == Epoch(0) {
+            let all: BTreeSet<_> = self.config.members.ids().collect();
+            self.lead(Epoch(0), Index(0), self.now, all);
+        }
+    }
+
+    /// The first entry, from a server that has it: it makes this one a voter if it names its boot.
+    pub(super) fn handle_init(&mut self, entry: Arc<Entry>) -> Result<(), Violation> {
+        let Op::Init(init) = &entry.op else { return Err(Violation::Log) };
+        let empty = self.stored.log.cluster().is_none() && self.stored.promised == Epoch(0);
+        let named = |&(node, boot): &(NodeId, _)| {
+            node == self.config.me && Some(boot) == self.stored.boot
+        };
+        if empty && init.boots.iter().any(named) {
+            if let Role::Follower(follower) = &mut self.role {
+                follower.staging = None;
+            }
+            self.store_init(entry);
+        }
+        Ok(())
+    }
+
+    fn store_init(&mut self, entry: Arc<Entry>) {
+        self.admissions.apply(Index(1), &entry);
+        self.store(Record::Append { first: Index(1), entries: vec![entry] });
+    }
+
+    /// Appends the admission of a server without a vote that has copied the initial log (R27).
+    pub(super) fn admit(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.get(&node) else { return };
+        let Some(boot) = peer.hello.as_ref().map(|hello| hello.boot) else { return };
+        let Role::Leader(leader) = &self.role else { return };
+        let acked = leader.followers.get(&node).and_then(|follower| follower.acked);
+        let has_log = acked.is_some_and(|(_, durable)| durable >= leader.init);
+        if !peer.voter && has_log && !self.admissions.contains(node, boot) {
+            self.append(Op::Admit { node, boot });
+        }
+    }
+
+    /// Looks at what the committed log says of this server: whether it has a vote, and whether
+    /// another one was admitted in its place.
+    pub(super) fn take_admission(&mut self) {
+        let Some(boot) = self.stored.boot else { return };
+        let Some((index, newest)) = self.admissions.at(self.config.me, self.commit) else { return };
+        debug_assert!(index <= self.commit, "the table was asked up to the commit index");
+        if newest != boot && self.admissions.contains(self.config.me, boot) {
+            self.stop(StopReason::Superseded);
+        } else if newest == boot && !self.stored.voter {
+            self.store(Record::Voter);
+        }
+    }
+}
