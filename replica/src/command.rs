@@ -218,3 +218,6 @@ mod write_kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
