@@ -3,7 +3,7 @@
 //! The same text as [`super::encode`] makes of the same types, without the general writer: the
 //! browser client is weighed in kilobytes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::json::{Write, object};
 use crate::id::{Device, RequestId, Revision, SessionNumber, SubscriptionId, Username};
@@ -120,7 +120,55 @@ impl Write for Ip {
 
 impl Write for IpAddr {
     fn write(&self, out: &mut String) {
-        self.to_string().as_str().write(out);
+        out.push('"');
+        match self {
+            Self::V4(ip) => dotted(*ip, out),
+            Self::V6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => {
+                    out.push_str("::ffff:");
+                    dotted(ip, out);
+                }
+                None => groups(ip.segments(), out),
+            },
+        }
+        out.push('"');
+    }
+}
+
+/// Writes four numbers.
+fn dotted(ip: Ipv4Addr, out: &mut String) {
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push('.');
+        }
+        u64::from(octet).write(out);
+    }
+}
+
+/// Writes eight groups the way RFC 5952 has it: the first of the longest runs of zeros is left out.
+fn groups(groups: [u16; 8], out: &mut String) {
+    let (mut gap, mut run) = (0..0, 0);
+    for (at, group) in groups.into_iter().enumerate() {
+        run = if group == 0 { run + 1 } else { 0 };
+        if run > gap.len().max(1) {
+            gap = at + 1 - run..at + 1;
+        }
+    }
+    for (at, group) in groups.into_iter().enumerate() {
+        if gap.contains(&at) {
+            if at == gap.start {
+                out.push_str("::");
+            }
+            continue;
+        }
+        if at > 0 && at != gap.end {
+            out.push(':');
+        }
+        for shift in [12, 8, 4, 0] {
+            if group >> shift > 0 || shift == 0 {
+                out.extend(char::from_digit(u32::from(group >> shift & 15), 16));
+            }
+        }
     }
 }
 
@@ -264,6 +312,23 @@ mod tests {
         for reason in [Reason::Left, Reason::Expired] {
             let reason = Some(reason);
             check_part(&Change { ip: None, port: None, meta: None, reason, ..change.clone() });
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_by_the_standard_library() {
+        for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [255; 4], [10, 99, 100, 9]] {
+            let ip = Ipv4Addr::from(ip);
+            check_part(&IpAddr::V4(ip));
+            check_part(&IpAddr::V6(ip.to_ipv6_mapped()));
+            check_part(&IpAddr::V6(ip.to_ipv6_compatible()));
+        }
+        // Every way in which groups can be zero.
+        for zeros in 0..=u8::MAX {
+            for value in [1_u16, 0x20, 0x304, 0xfff0, 0xffff] {
+                let part = |at| if zeros >> at & 1 == 1 { 0 } else { value };
+                check_part(&IpAddr::from(std::array::from_fn::<u16, 8, _>(part)));
+            }
         }
     }
 }

@@ -125,18 +125,10 @@ impl<K: Ord, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        // The last chunk that begins at or before the key.
-        let after = self.chunks.partition_point(|chunk| {
-            chunk.first().is_some_and(|(first, _)| first.borrow().cmp(key) != Ordering::Greater)
-        });
-        let chunk = after.saturating_sub(1);
-        match self.chunks.get(chunk) {
-            Some(entries) => entries
-                .binary_search_by(|(known, _)| known.borrow().cmp(key))
-                .map(|at| (chunk, at))
-                .map_err(|at| (chunk, at)),
-            None => Err((0, 0)),
-        }
+        locate(self.chunks.len(), &|chunk, at| match self.chunks[chunk].get(at) {
+            Some((known, _)) => known.borrow().cmp(key),
+            None => Ordering::Greater,
+        })
     }
 
     /// Puts an entry where [`Table::find`] said. Returns where it is.
@@ -162,6 +154,38 @@ impl<K: Ord, V> Table<K, V> {
         self.chunks[chunk].insert(at, entry);
         (chunk, at)
     }
+}
+
+/// Where in so many chunks the entry is that compares equal, or where one would have to be put. It
+/// knows no type of key or value, so that it is there once and not once for every kind of table.
+fn locate(
+    chunks: usize,
+    order: &dyn Fn(usize, usize) -> Ordering,
+) -> Result<(usize, usize), (usize, usize)> {
+    match search(chunks, &|chunk| order(chunk, 0)) {
+        Ok(chunk) => Ok((chunk, 0)),
+        Err(0) => Err((0, 0)),
+        // The last chunk that begins before the key.
+        Err(after) => {
+            let chunk = after - 1;
+            let place = search(CHUNK, &|at| order(chunk, at));
+            place.map(|at| (chunk, at)).map_err(|at| (chunk, at))
+        }
+    }
+}
+
+/// Binary search among the numbers below `len`.
+fn search(len: usize, order: &dyn Fn(usize) -> Ordering) -> Result<usize, usize> {
+    let (mut from, mut to) = (0, len);
+    while from < to {
+        let middle = from.midpoint(to);
+        match order(middle) {
+            Ordering::Less => from = middle + 1,
+            Ordering::Equal => return Ok(middle),
+            Ordering::Greater => to = middle,
+        }
+    }
+    Err(from)
 }
 
 /// The most entries of a chunk: few enough to move them cheaply.
