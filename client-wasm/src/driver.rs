@@ -19,7 +19,7 @@ use wasm_bindgen::prelude::*;
 use crate::args::Options;
 use crate::host::{self, Listener, Settle, Timer};
 use crate::identity::{self, Identity};
-use crate::socket::Socket;
+use crate::socket::{Heard, Socket};
 use crate::watch::{Inbox, Watch};
 use crate::{Rollcall, types};
 
@@ -143,6 +143,13 @@ impl Driver {
     /// Feeds the session, then does what it says. What comes in meanwhile waits its turn.
     pub(crate) fn post(&self, input: impl FnOnce(&mut Core, Instant) + 'static) {
         self.0.posted.borrow_mut().push_back(Box::new(input));
+        self.run();
+    }
+
+    /// Carries out what was posted. Apart from [`Driver::post`], so that it is there once and not
+    /// once for every kind of input.
+    #[inline(never)]
+    fn run(&self) {
         loop {
             let Ok(mut core) = self.0.core.try_borrow_mut() else {
                 return; // further up the stack this loop goes on
@@ -268,7 +275,7 @@ impl Driver {
             let driver = self.clone();
             move |_| {
                 let hidden = host::property(&host::global("document"), "hidden");
-                if !hidden.is_truthy() {
+                if hidden.as_bool() != Some(true) {
                     driver.post(|core, now| core.session.handle_wake(now));
                 }
             }
@@ -291,9 +298,23 @@ fn hint_sources() -> [(JsValue, &'static str); 3] {
 }
 
 impl Core {
-    pub(crate) fn receive(&mut self, now: Instant, link: LinkId, text: &str) {
-        self.trace("in", text);
-        self.session.handle_text(now, link, text);
+    /// What a link's socket says. Nothing is heard of a socket that was closed here.
+    pub(crate) fn handle_heard(&mut self, now: Instant, link: LinkId, heard: Heard) {
+        if self.sockets.get(&link).is_none() {
+            return;
+        }
+        match heard {
+            Heard::Opened => self.session.handle_opened(now, link),
+            Heard::Text(text) => {
+                self.trace("in", &text);
+                self.session.handle_text(now, link, &text);
+            }
+            Heard::Closed(code) => {
+                self.sockets.remove(&link);
+                self.session.handle_closed(now, link, code);
+            }
+            Heard::Other => {}
+        }
     }
 
     fn handle_tick(&mut self, now: Instant) {
@@ -324,7 +345,7 @@ impl Core {
                 Output::Send { link, text } => {
                     self.trace("out", &text);
                     if let Some(socket) = self.sockets.get(&link) {
-                        socket.send(&text);
+                        socket.send(text);
                     }
                 }
                 Output::Close { link, code } => {
@@ -435,13 +456,18 @@ impl Core {
 
     /// Queues an event for who listens to it; it is made only if somebody does.
     fn emit(&mut self, name: &str, make: impl FnOnce() -> JsValue) {
-        let mut listeners = self.listeners.iter().filter(|(known, _)| known == name).peekable();
-        if listeners.peek().is_none() {
-            return;
+        if self.listeners.iter().any(|(known, _)| known == name) {
+            self.queue(name, &make());
         }
-        let event = make();
-        for (_, listener) in listeners {
-            self.calls_out.push_back(CallOut::Listener(listener.clone(), event.clone()));
+    }
+
+    /// Apart from [`Core::emit`], so that it is there once and not once for every kind of event.
+    #[inline(never)]
+    fn queue(&mut self, name: &str, event: &JsValue) {
+        for (known, listener) in &self.listeners {
+            if known == name {
+                self.calls_out.push_back(CallOut::Listener(listener.clone(), event.clone()));
+            }
         }
     }
 

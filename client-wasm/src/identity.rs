@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Function, Promise};
+use js_sys::Function;
 use rollcall_shared::id::ClientId;
 use wasm_bindgen::prelude::*;
 
@@ -79,7 +79,7 @@ fn lock(client: ClientId, then: Taker) {
     let granted = Closure::once_into_js({
         let (then, client) = (Rc::clone(&then), client.clone());
         move |lock: JsValue| -> JsValue {
-            if lock.is_null() {
+            if !lock.is_object() {
                 take_new(then);
                 return JsValue::UNDEFINED;
             }
@@ -92,7 +92,7 @@ fn lock(client: ClientId, then: Taker) {
     let name = JsValue::from(String::from("rollcall:") + client.as_str());
     let if_available = host::object(&[("ifAvailable", JsValue::TRUE)]);
     let asked = host::call_method(&locks, "request", &[name, if_available, granted]);
-    match asked.and_then(|asked| asked.dyn_into::<Promise>().ok()) {
+    match asked {
         Some(asked) => {
             // Some pages have locks and may not use them.
             let refused = Closure::once_into_js(move |_: JsValue| {
