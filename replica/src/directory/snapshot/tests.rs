@@ -103,12 +103,13 @@ proptest! {
     fn a_damaged_state_is_refused_or_lives_on(
         commands in any_commands(),
         after in any_commands(),
-        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..4), 1..4),
     ) {
         let mut bytes = postcard::to_allocvec(&cut(&state(&commands), usize::MAX)).unwrap();
-        for (at, byte) in damage {
+        // Small numbers stay small and letters letters, so that the bytes can mostly be read.
+        for (at, by) in damage {
             let at = at.index(bytes.len());
-            bytes[at] = byte;
+            bytes[at] = bytes[at].wrapping_add(by);
         }
         let pieces = postcard::from_bytes::<Vec<Piece>>(&bytes);
         if let Some(Ok(mut directory)) = pieces.ok().map(|pieces| build(pieces, Bounds::default())) {
