@@ -15,6 +15,7 @@ pub mod config;
 mod election;
 mod follower;
 pub mod ids;
+mod io;
 pub mod journal;
 mod leader;
 mod lease;
@@ -41,151 +42,16 @@ use candidate::Candidate;
 use config::Config;
 use election::{Contact, Election, Proposer};
 use follower::Follower;
-use ids::{ClusterId, Epoch, Index, Lsn, PeerLink, ProcessId, ReadId};
+use ids::{ClusterId, Epoch, Index, Lsn, PeerLink, ProcessId};
+pub use io::{Input, Output, Rejected, StopReason};
 use journal::{Journal, Record, Stored};
 use leader::Leader;
 use lease::Leases;
 use log::{Entry, Op, Snapshot};
 use message::{Frame, Message};
-use peer::{CloseReason, Peer, Violation};
+use peer::{Peer, Violation};
 use read::Reads;
 use timers::{Random, Timer, Timers};
-
-/// What happens to the server.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// There is a link to another server, ready to carry messages. One that was there before has
-    /// ended.
-    LinkUp {
-        /// To which server.
-        peer: NodeId,
-        /// The link.
-        link: PeerLink,
-    },
-    /// A link has ended.
-    LinkDown {
-        /// To which server.
-        peer: NodeId,
-        /// The link.
-        link: PeerLink,
-    },
-    /// A message came on a link.
-    Received {
-        /// From which server.
-        peer: NodeId,
-        /// The link.
-        link: PeerLink,
-        /// The message.
-        frame: Frame,
-    },
-    /// All records up to this one are durable. Records are numbered 1, 2, … in the order in which
-    /// [`Output::Store`] was polled.
-    Stored {
-        /// The last one.
-        through: Lsn,
-    },
-    /// The server is to shut down: a leader hands over first (R24). Ends with [`Output::Stop`].
-    Shutdown,
-}
-
-/// What is to be done, in order.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// A message is due to another server.
-    Send {
-        /// To which server.
-        peer: NodeId,
-        /// On which link.
-        link: PeerLink,
-        /// The message.
-        frame: Frame,
-    },
-    /// A link is to be closed; nothing of it counts any more.
-    Close {
-        /// To which server.
-        peer: NodeId,
-        /// The link.
-        link: PeerLink,
-        /// Why.
-        why: CloseReason,
-    },
-    /// A link has ended, whoever ended it.
-    Unlinked {
-        /// To which server.
-        peer: NodeId,
-        /// The link.
-        link: PeerLink,
-    },
-    /// A record is to be stored, behind all before it.
-    Store(Record),
-    /// This server leads.
-    Leading {
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// The leader's log counts: a commit quorum has it.
-    Settled {
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// This server leads no longer.
-    Resigned {
-        /// The epoch it led.
-        epoch: Epoch,
-        /// Whether another one is on its way to lead, rather than nobody being heard any more (R21).
-        replaced: bool,
-    },
-    /// This server follows a leader, on this link for the first time in this epoch. What is to reach
-    /// the leader before any acknowledgement of this epoch is sent now (R32).
-    Following {
-        /// The leader.
-        leader: NodeId,
-        /// The link to it.
-        link: PeerLink,
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// Entries up to this one are committed.
-    Committed(Index),
-    /// The state is that of a snapshot now, whatever was applied before.
-    Installed(Arc<Snapshot>),
-    /// A read may be answered when the entry at `point` has been applied (R19).
-    ReadPoint {
-        /// The read.
-        read: ReadId,
-        /// The entry.
-        point: Index,
-    },
-    /// A message about sessions came.
-    Session {
-        /// From which server.
-        peer: NodeId,
-        /// On which link.
-        link: PeerLink,
-        /// The message.
-        message: SessionMessage,
-    },
-    /// The server ends. Nothing comes after this.
-    Stop(StopReason),
-}
-
-/// Why a server ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StopReason {
-    /// It was asked to.
-    Shutdown,
-    /// Another server was admitted in its place (R28).
-    Superseded,
-}
-
-/// Why a command is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rejected {
-    /// This server does not lead, or not yet, or no longer.
-    NotLeader,
-    /// Too many entries wait to be committed.
-    Overloaded,
-}
 
 /// The most entries that wait to be committed.
 pub const MAX_UNCOMMITTED: u64 = 65_536;
@@ -366,7 +232,14 @@ impl Consensus {
         if self.outputs.is_empty() {
             self.flush();
         }
-        self.outputs.pop_front()
+        let mut output = self.outputs.pop_front()?;
+        // Numbered only now, so that a report can go before what waits already.
+        if let Output::Send { peer, link, frame } = &mut output
+            && let Some(peer) = self.peers.get_mut(peer).filter(|peer| peer.link == *link)
+        {
+            frame.number = peer.number_next();
+        }
+        Some(output)
     }
 
     /// Appends a command to the log.
@@ -392,6 +265,15 @@ impl Consensus {
             self.send(node, Message::Session(message));
         }
         linked
+    }
+
+    /// Sends a message about sessions before all that waits to be polled: the answer to
+    /// [`Output::Following`], to be given before the next output is polled (R32).
+    pub fn report(&mut self, node: NodeId, message: SessionMessage) {
+        if let Some(peer) = self.peers.get(&node) {
+            let frame = Frame { number: 0, message: Message::Session(message) };
+            self.outputs.push_front(Output::Send { peer: node, link: peer.link, frame });
+        }
     }
 
     /// Takes the state after the entry at `index` as a snapshot, in place of the entries before.

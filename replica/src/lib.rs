@@ -9,7 +9,6 @@
 
 #![warn(missing_docs)]
 
-mod attachment;
 pub mod command;
 pub mod consensus;
 pub mod directory;
@@ -21,4 +20,4 @@ mod transcript;
 
 pub use directory::{Change, Directory, Event, Registration, User, Users};
 pub use history::History;
-pub use replica::{Config, Input, LinkId, NoSession, Output, Replica};
+pub use replica::{Config, Input, LinkId, NoSession, Output, Refused, Replica};

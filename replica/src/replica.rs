@@ -1,41 +1,89 @@
-//! A server's part of the cluster, as a state machine: links and writes go in, what is due to the
-//! links comes out.
+//! A server's part of the cluster, as a state machine: links and requests of clients and messages of
+//! other servers go in; answers, changes, messages and records come out.
 //!
-//! Today it is a cluster of one server: a command is committed as soon as it is there. Its surface,
-//! inputs with `now` and outputs polled until empty, is the one election and replication will have.
+//! It joins the [`Consensus`] on a log, the [`Directory`] that the log leads to, and the sessions of
+//! clients across servers (section 7 of the replication design). The very code that the simulator
+//! runs is what the server runs.
 
-use std::collections::{BTreeMap, VecDeque};
+mod apply;
+mod clients;
+mod leading;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rollcall_shared::id::{ClientId, Device, RequestId, Revision, SessionNumber, Username};
+use rollcall_shared::id::{ClientId, Device, NodeId, RequestId, SessionNumber, Username};
 use rollcall_shared::time::Instant;
 use serde::{Deserialize, Serialize};
 
-use crate::attachment::{Attachment, Identity};
-use crate::command::{Command, Generation, Opened, Principal, Write, Written};
-use crate::directory::{Bounds, Change, Directory, Effect, Outcome, Users};
+use crate::command::{Principal, Write, Written};
+use crate::consensus::ids::{Epoch, Index, Lsn, PeerLink, ReadId};
+use crate::consensus::journal::{Record, Stored};
+use crate::consensus::message::Frame;
+use crate::consensus::peer::CloseReason;
+use crate::consensus::{self, Consensus, StopReason};
+use crate::directory::{Change, Directory, Effect, Users};
+use crate::sessions::attached::{Attached, Waits};
+use crate::sessions::links::Links;
+use crate::sessions::message::{SessionBody, SessionMessage};
 
 /// A client's link to this server. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LinkId(pub u64);
 
 /// What must be known at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// How long a session outlives its last link.
-    pub grace: Duration,
-    /// The revision before the first change. It is above every one of an earlier life.
-    pub first_revision: Revision,
-    /// The most registrations; more are refused as [`Written::Full`].
-    pub max_registrations: usize,
-    /// The most live sessions; more are refused as [`Output::Refused`].
-    pub max_sessions: usize,
+    /// What the servers agree by.
+    pub consensus: consensus::config::Config,
+    /// How long a request waits for a leader before it is answered that there is none.
+    pub patience: Duration,
+    /// After how many entries the log is cut off behind a snapshot.
+    pub snapshot_every: u64,
+}
+
+impl Config {
+    /// The default of `patience`.
+    pub const PATIENCE: Duration = Duration::from_secs(1);
+    /// The default of `snapshot_every`.
+    pub const SNAPSHOT_EVERY: u64 = 32_768;
 }
 
 /// What happens to the server.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A link says whose it is.
+    /// There is a link to another server, ready to carry messages.
+    PeerUp {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+    },
+    /// A link to another server has ended.
+    PeerDown {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+    },
+    /// A message of another server came.
+    Received {
+        /// From which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+        /// The message.
+        frame: Frame,
+    },
+    /// All records up to this one are durable. Records are numbered 1, 2, … in the order in which
+    /// [`Output::Store`] was polled.
+    Stored {
+        /// The last one.
+        through: Lsn,
+    },
+    /// The server is to shut down; ends with [`Output::Stop`].
+    Shutdown,
+    /// A client's link says whose it is.
     Linked {
         /// The link.
         link: LinkId,
@@ -60,16 +108,41 @@ pub enum Input {
         /// What to do.
         write: Write,
     },
-    /// A link has ended.
+    /// Something is to be read; [`Output::Readable`] says when the state is new enough.
+    Read {
+        /// The read.
+        read: ReadId,
+    },
+    /// A client's link has ended.
     Unlinked {
         /// The link.
         link: LinkId,
     },
 }
 
-/// What is due to the links, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is due, in order.
+#[derive(Clone, Debug)]
 pub enum Output {
+    /// A message to another server.
+    Send {
+        /// To which server.
+        peer: NodeId,
+        /// On which link.
+        link: PeerLink,
+        /// The message.
+        frame: Frame,
+    },
+    /// A link to another server is to be closed.
+    ClosePeer {
+        /// To which server.
+        peer: NodeId,
+        /// The link.
+        link: PeerLink,
+        /// Why.
+        why: CloseReason,
+    },
+    /// A record is to be stored, behind all before it.
+    Store(Record),
     /// Answer to [`Input::Open`].
     Opened {
         /// The link.
@@ -90,17 +163,30 @@ pub enum Output {
         /// How it ended.
         written: Written,
     },
-    /// Answer to [`Input::Open`] or [`Input::Write`] where no session can be had.
+    /// Answer to [`Input::Open`] or [`Input::Write`] where it could not be done.
     Refused {
         /// The link.
         link: LinkId,
         /// The number of the request.
         request: RequestId,
         /// Why not.
-        why: NoSession,
+        why: Refused,
+    },
+    /// The state is new enough for a read: it may be answered from here on.
+    Readable {
+        /// The read.
+        read: ReadId,
+    },
+    /// A read cannot be answered: there is no leader.
+    Unreadable {
+        /// The read.
+        read: ReadId,
     },
     /// The directory changed.
     Changed(Change),
+    /// The directory is another one, without the changes that led to it: a snapshot was taken in.
+    /// Subscriptions that ended before it have a gap.
+    Installed,
     /// Another session took over a registration of this link's session.
     Replaced {
         /// The link.
@@ -110,9 +196,19 @@ pub enum Output {
         /// Of which device.
         device: Device,
     },
+    /// A link is to be closed: its session has ended meanwhile.
+    SessionEnded {
+        /// The link.
+        link: LinkId,
+    },
+    /// This server has heard of no leader for so long that its clients should move: links with a
+    /// session or a subscription are to be closed (R34).
+    CutOff,
+    /// The server ends.
+    Stop(StopReason),
 }
 
-/// Why a link has no session.
+/// Why the leader gives a link no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NoSession {
     /// Its client id belongs to another principal.
@@ -121,36 +217,111 @@ pub enum NoSession {
     Full,
 }
 
-/// The state machine. After each input, take outputs from [`Replica::poll_output`] until there is
-/// none, then arm a timer for [`Replica::poll_timeout`].
-#[derive(Debug)]
+/// Why a request was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refused {
+    /// The link gets no session; not applied.
+    NoSession(NoSession),
+    /// There is no leader; not applied.
+    NoQuorum,
+    /// Too much waits already; not applied.
+    Overloaded,
+    /// It may have been applied, or may yet be: the same request tells.
+    OutcomeUnknown,
+}
+
+/// The state machine. After each input, or after several that came together, take outputs from
+/// [`Replica::poll_output`] until there is none, then arm a timer for [`Replica::poll_timeout`].
+/// Inputs that were given before the outputs are taken travel as one batch.
+#[derive(Clone, Debug)]
 pub struct Replica {
+    consensus: Consensus,
+    patience: Duration,
+    snapshot_every: u64,
+    waits: Waits,
+    now: Instant,
     directory: Directory,
-    attachment: Attachment,
-    links: BTreeMap<LinkId, Identity>,
+    /// The last entry that was applied.
+    applied: Index,
+    links: Links,
+    /// What this server knows of sessions while it leads.
+    leading: Option<Attached>,
+    /// The leader this server reported its links to.
+    following: Option<(NodeId, PeerLink, Epoch)>,
+    /// Requests that are answered by then at the latest, in the order of that time.
+    deadlines: VecDeque<(Instant, Waiter)>,
+    /// Reads and the entry each waits for, once known.
+    reads: BTreeMap<ReadId, Option<Index>>,
+    readable: BTreeSet<(Index, ReadId)>,
+    /// Whether the clients were told to move, and this server has not been heard since.
+    cut_off: bool,
     outputs: VecDeque<Output>,
     effects: Vec<Effect>,
 }
 
+/// Who waits until a deadline.
+#[derive(Clone, Copy, Debug)]
+enum Waiter {
+    Request(LinkId, RequestId),
+    Read(ReadId),
+}
+
 impl Replica {
-    /// A server whose directory is empty.
+    /// A server that starts at `now` and finds `stored`.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let bounds =
-            Bounds { registrations: config.max_registrations, sessions: config.max_sessions };
+    pub fn new(now: Instant, config: Config, stored: Stored) -> Self {
+        let timings = config.consensus.timings;
+        let alone = config.consensus.members.count() == 1;
+        let unheard = if alone { Duration::ZERO } else { timings.cutoff_wait };
+        let first = config.consensus.genesis.first_revision;
+        let mut directory = Directory::new(first, config.consensus.bounds);
+        let mut applied = Index(0);
+        if let Some(snapshot) = stored.log.snapshot() {
+            directory = snapshot.directory.clone();
+            applied = snapshot.index;
+        }
         Self {
-            directory: Directory::new(config.first_revision, bounds),
-            attachment: Attachment::new(config.grace),
-            links: BTreeMap::new(),
+            consensus: Consensus::new(now, config.consensus, stored),
+            patience: config.patience,
+            snapshot_every: config.snapshot_every,
+            waits: Waits { grace: timings.grace, unheard },
+            now,
+            directory,
+            applied,
+            links: Links::default(),
+            leading: None,
+            following: None,
+            deadlines: VecDeque::new(),
+            reads: BTreeMap::new(),
+            readable: BTreeSet::new(),
+            cut_off: false,
             outputs: VecDeque::new(),
             effects: Vec::new(),
         }
     }
 
-    /// Who is online.
+    /// Who is online, as far as this server has applied.
     #[must_use]
     pub const fn users(&self) -> &Users {
         self.directory.users()
+    }
+
+    /// The state, as far as this server has applied.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// How the servers agree.
+    #[must_use]
+    pub const fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// The last entry that this server has applied.
+    #[must_use]
+    pub const fn applied(&self) -> Index {
+        self.applied
     }
 
     /// How many sessions are live.
@@ -159,120 +330,104 @@ impl Replica {
         self.directory.live_sessions()
     }
 
+    /// Whether a read that arrives at `now` may be answered at once from what is applied (R19).
+    #[must_use]
+    pub fn is_readable(&self, now: Instant) -> bool {
+        self.consensus.read_point(now).is_some_and(|point| point <= self.applied)
+    }
+
     /// Takes in what happened at `now`.
     pub fn handle(&mut self, now: Instant, input: Input) {
-        match input {
+        self.now = now;
+        let input = match input {
             Input::Linked { link, client, principal } => {
-                let who = (client, principal);
-                let before = self.links.insert(link, who.clone());
-                assert!(before.is_none(), "a link says once whose it is");
-                self.attachment.attach(who, link);
+                return self.handle_linked(link, (client, principal));
             }
-            Input::Open { link, request } => self.handle_open(link, request),
-            Input::Write { link, request, write } => self.handle_write(link, request, write),
-            Input::Unlinked { link } => {
-                if let Some(who) = self.links.remove(&link) {
-                    let live = self.live_generation(&who).is_some();
-                    self.attachment.detach(now, who, link, live);
-                }
+            Input::Open { link, request } => return self.handle_open(link, request),
+            Input::Write { link, request, write } => {
+                return self.handle_write(link, request, write);
             }
-        }
+            Input::Read { read } => return self.handle_read(read),
+            Input::Unlinked { link } => return self.handle_unlinked(link),
+            Input::PeerUp { peer, link } => consensus::Input::LinkUp { peer, link },
+            Input::PeerDown { peer, link } => consensus::Input::LinkDown { peer, link },
+            Input::Received { peer, link, frame } => {
+                consensus::Input::Received { peer, link, frame }
+            }
+            Input::Stored { through } => consensus::Input::Stored { through },
+            Input::Shutdown => consensus::Input::Shutdown,
+        };
+        self.consensus.handle(now, input);
     }
 
     /// Takes in that the time of [`Replica::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(who) = self.attachment.poll_expired(now) {
-            if let Some(generation) = self.live_generation(&who) {
-                self.apply(Command::Expire { client: who.0, generation });
-            }
-        }
+        self.now = now;
+        self.consensus.handle_timeout(now);
+        self.end_waiting();
+        self.expire_sessions();
+        self.cut_off_clients();
     }
 
     /// When [`Replica::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.attachment.next_deadline()
+        let session = self.leading.as_ref().and_then(Attached::next_deadline);
+        let waiting = self.deadlines.front().map(|(at, _)| *at);
+        [self.consensus.poll_timeout(), session, waiting].into_iter().flatten().min()
     }
 
     /// The next output, until there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    fn handle_open(&mut self, link: LinkId, request: RequestId) {
-        let Some(who) = self.links.get(&link).cloned() else { return };
-        let output = match self.open(who) {
-            Ok((generation, next_id)) => {
-                let session = self.directory.session_number(generation);
-                Output::Opened { link, request, session, next_id }
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
             }
-            Err(why) => Output::Refused { link, request, why },
-        };
-        self.outputs.push_back(output);
-    }
-
-    fn handle_write(&mut self, link: LinkId, request: RequestId, write: Write) {
-        let Some(who) = self.links.get(&link).cloned() else { return };
-        let session = match self.live_generation(&who) {
-            Some(generation) => Ok(generation),
-            None => self.open(who.clone()).map(|(generation, _)| generation),
-        };
-        let output = match session {
-            Ok(generation) => {
-                let written = self.write(who.0, generation, request, write);
-                Output::Written { link, request, written }
+            if let Some(output) = self.consensus.poll_output() {
+                self.handle_output(output);
+            } else if !self.answer_owed() {
+                return None;
             }
-            Err(why) => Output::Refused { link, request, why },
-        };
-        self.outputs.push_back(output);
-    }
-
-    fn write(
-        &mut self,
-        client: ClientId,
-        generation: Generation,
-        request: RequestId,
-        write: Write,
-    ) -> Written {
-        match self.apply(Command::Write { client, generation, request, write }) {
-            Outcome::Written(written) => written,
-            Outcome::Opened(_) | Outcome::Expired(_) => unreachable!("a write ends as written"),
         }
     }
 
-    fn open(
-        &mut self,
-        (client, principal): Identity,
-    ) -> Result<(Generation, RequestId), NoSession> {
-        match self.apply(Command::Open { client, principal }) {
-            Outcome::Opened(Opened::Live { generation, next_id }) => Ok((generation, next_id)),
-            Outcome::Opened(Opened::Forbidden) => Err(NoSession::Forbidden),
-            Outcome::Opened(Opened::Full) => Err(NoSession::Full),
-            Outcome::Written(_) | Outcome::Expired(_) => unreachable!("an opening ends as opened"),
+    fn handle_output(&mut self, output: consensus::Output) {
+        use consensus::Output as Agreed;
+        match output {
+            Agreed::Send { peer, link, frame } => {
+                self.outputs.push_back(Output::Send { peer, link, frame });
+            }
+            Agreed::Close { peer, link, why } => {
+                self.outputs.push_back(Output::ClosePeer { peer, link, why });
+            }
+            Agreed::Store(record) => self.outputs.push_back(Output::Store(record)),
+            Agreed::Unlinked { peer, link } => self.server_lost(peer, link),
+            Agreed::Leading { epoch } => self.begin_leading(epoch),
+            Agreed::Settled { epoch } => self.settled(epoch),
+            Agreed::Resigned { replaced, .. } => self.resigned(replaced),
+            Agreed::Following { leader, link, epoch } => self.follow(leader, link, epoch),
+            Agreed::Committed(index) => self.apply_up_to(index),
+            Agreed::Installed(snapshot) => self.install(&snapshot),
+            Agreed::ReadPoint { read, point } => self.handle_read_point(read, point),
+            Agreed::Session { peer, link, message } => self.handle_session(peer, link, message),
+            Agreed::Stop(why) => self.outputs.push_back(Output::Stop(why)),
         }
     }
 
-    /// The live session of a client, if it is its principal's.
-    fn live_generation(&self, (client, principal): &Identity) -> Option<Generation> {
-        let (generation, owner) = self.directory.live_session(client)?;
-        (owner == principal).then_some(generation)
-    }
-
-    fn apply(&mut self, command: Command) -> Outcome {
-        let index = self.directory.applied().next();
-        let outcome = self.directory.apply(index, command, &mut self.effects);
-        for effect in self.effects.drain(..) {
-            match effect {
-                Effect::Changed(change) => self.outputs.push_back(Output::Changed(change)),
-                Effect::Replaced { holder, username, device } => {
-                    for link in self.attachment.links(&holder) {
-                        let (username, device) = (username.clone(), device.clone());
-                        self.outputs.push_back(Output::Replaced { link, username, device });
-                    }
+    fn handle_session(&mut self, peer: NodeId, link: PeerLink, message: SessionMessage) {
+        let SessionMessage { epoch, body } = message;
+        match body {
+            SessionBody::Attached { .. } | SessionBody::Overloaded { .. } => {
+                if self.following == Some((peer, link, epoch)) {
+                    self.handle_from_leader(body);
+                }
+            }
+            SessionBody::Attach(_) | SessionBody::Detach { .. } | SessionBody::Write { .. } => {
+                if self.leading.as_ref().is_some_and(|leading| leading.epoch() == epoch) {
+                    self.handle_from_follower(peer, body);
                 }
             }
         }
-        outcome
     }
 }
 

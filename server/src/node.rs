@@ -1,12 +1,13 @@
 //! The sole owner of the [`Replica`]: a thread that feeds it what the shards send, and sends each
 //! shard what is due to its links.
 //!
-//! Owns no decision: feed, publish, deliver, arm the timer. All that arrived while one batch was
+//! Owns no decision: feed, store, publish, deliver, arm the timer. All that arrived while one batch was
 //! handled is the next batch, and each shard hears of a batch in one message.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::{Input, LinkId, Output, Replica, Users};
 use tokio::sync::mpsc;
 
@@ -40,10 +41,32 @@ pub(crate) const fn shard_of(link: LinkId) -> usize {
     (link.0 >> SHARD_SHIFT) as usize
 }
 
+/// Storage that forgets: a record is as durable as it gets once it is there.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    last: Lsn,
+}
+
+impl Memory {
+    /// The next output that is not for the storage.
+    pub(crate) fn poll(&mut self, replica: &mut Replica) -> Option<Output> {
+        loop {
+            match replica.poll_output()? {
+                Output::Store(_) => {
+                    self.last = Lsn(self.last.0 + 1);
+                    replica.handle(clock::now(), Input::Stored { through: self.last });
+                }
+                output => return Some(output),
+            }
+        }
+    }
+}
+
 /// Runs until every shard has dropped its sender.
 pub(crate) async fn run(
     context: Arc<Context>,
     mut replica: Replica,
+    mut storage: Memory,
     mut inbox: mpsc::Receiver<Batch>,
     shards: Vec<mpsc::Sender<Delivery>>,
 ) {
@@ -65,29 +88,43 @@ pub(crate) async fn run(
         if replica.poll_timeout().is_some_and(|deadline| deadline <= now) {
             replica.handle_timeout(now);
         }
-        deliver(&context, &mut replica, &shards, inputs).await;
+        deliver(&context, &mut replica, &mut storage, &shards, inputs).await;
     }
 }
 
 async fn deliver(
     context: &Context,
     replica: &mut Replica,
+    storage: &mut Memory,
     shards: &[mpsc::Sender<Delivery>],
     inputs: usize,
 ) {
     let mut changes = Vec::new();
     let mut outputs: Vec<Vec<Output>> = Vec::new();
     outputs.resize_with(shards.len(), Vec::new);
-    while let Some(output) = replica.poll_output() {
+    while let Some(output) = storage.poll(replica) {
         match output {
             Output::Changed(change) => changes.push(Announcement::new(change)),
             Output::Opened { link, .. }
             | Output::Written { link, .. }
             | Output::Refused { link, .. }
+            | Output::SessionEnded { link }
             | Output::Replaced { link, .. } => {
                 if let Some(outputs) = outputs.get_mut(shard_of(link)) {
                     outputs.push(output);
                 }
+            }
+            // A server alone has no peers, is never cut off, and takes in no snapshot; its shards
+            // read what is published; it is not told to shut down, as nobody could take over.
+            Output::Send { .. }
+            | Output::ClosePeer { .. }
+            | Output::Store(_)
+            | Output::Readable { .. }
+            | Output::Unreadable { .. }
+            | Output::Installed
+            | Output::CutOff
+            | Output::Stop(_) => {
+                tracing::debug!("not for a server alone: {output:?}");
             }
         }
     }

@@ -15,6 +15,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use rollcall_replica::consensus::config::{
+    Config as ConsensusConfig, Genesis, InvalidMembers, Members, Timings,
+};
+use rollcall_replica::consensus::ids::{Boot, ClusterId, ProcessId};
+use rollcall_replica::consensus::journal::Stored;
+use rollcall_replica::directory::Bounds;
 use rollcall_replica::{Replica, Users};
 use rollcall_shared::id::Revision;
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +32,7 @@ use crate::clock;
 use crate::config::{Config, InvalidConfig};
 use crate::context::Context;
 use crate::http::{self, Connection};
-use crate::node;
+use crate::node::{self, Memory};
 use crate::principals::{Resolver, TokensError};
 use crate::shard::Shard;
 
@@ -36,6 +42,7 @@ pub struct Server {
     local: SocketAddr,
     context: Arc<Context>,
     replica: Replica,
+    storage: Memory,
 }
 
 /// Why a server cannot start.
@@ -43,6 +50,8 @@ pub struct Server {
 pub enum StartError {
     /// The configuration does not hold together.
     Config(InvalidConfig),
+    /// The members do not make a cluster.
+    Members(InvalidMembers),
     /// The file of tokens cannot be used.
     Tokens(TokensError),
     /// The port cannot be opened.
@@ -55,6 +64,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(fault) => fault.fmt(f),
+            Self::Members(fault) => fault.fmt(f),
             Self::Tokens(fault) => fault.fmt(f),
             Self::Listen(address, fault) if fault.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use: is a server running there? Choose another --listen")
@@ -98,21 +108,13 @@ impl Server {
         let listen = |fault| StartError::Listen(config.listen, fault);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let local = listener.local_addr().map_err(listen)?;
-        let mut cluster = [0; 16];
-        getrandom::fill(&mut cluster).map_err(StartError::Randomness)?;
-        let cluster = format!("{:032x}", u128::from_be_bytes(cluster));
-        let replica = Replica::new(rollcall_replica::Config {
-            grace: config.session_grace,
-            // Above every revision of an earlier life: none made a million changes a second.
-            first_revision: Revision(clock::unix_millis() << 10),
-            max_registrations: config.max_registrations,
-            max_sessions: MAX_SESSIONS,
-        });
+        let (replica, storage) = start_replica(&config)?;
+        let cluster = format!("{:016x}", replica.consensus().cluster().unwrap_or_default().0);
         // Whoever listens on all interfaces is reached under the address the client came to.
         let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
         let url = config.advertise.clone().or(own);
         let context = Context::new(config, cluster, url, resolver, replica.users().clone());
-        Ok(Self { listener, local, context, replica })
+        Ok(Self { listener, local, context, replica, storage })
     }
 
     /// The address that is listened on.
@@ -140,10 +142,11 @@ impl Server {
     /// # Errors
     /// [`RunError`] when a thread cannot be started or ends by itself.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { listener, context, replica, .. } = self;
+        let Self { listener, context, replica, storage, .. } = self;
         let (stop, stopped) = watch::channel(false);
         let mut threads = Threads::default();
-        let shards = threads.start(&context, replica, &stopped).map_err(RunError::Thread)?;
+        let shards =
+            threads.start(&context, (replica, storage), &stopped).map_err(RunError::Thread)?;
         tokio::select! {
             () = accept(&listener, &shards) => {}
             () = shutdown => {}
@@ -157,6 +160,39 @@ impl Server {
         let joined: Vec<_> = threads.handles.into_iter().map(thread::JoinHandle::join).collect();
         if joined.iter().all(Result::is_ok) { Ok(()) } else { Err(RunError::Died) }
     }
+}
+
+/// The replica of a server alone, which leads as soon as it is there.
+pub(crate) fn start_replica(config: &Config) -> Result<(Replica, Memory), StartError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(StartError::Randomness)?;
+    let number = |at: usize| {
+        random[at..at + 8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let me = config.id;
+    let consensus = ConsensusConfig {
+        me,
+        members: Members::new([me]).map_err(StartError::Members)?,
+        timings: Timings { grace: config.session_grace, ..Timings::default() },
+        bounds: Bounds { registrations: config.max_registrations, sessions: MAX_SESSIONS },
+        process: ProcessId(number(0)),
+        new_boot: Boot(number(8)),
+        genesis: Genesis {
+            cluster: ClusterId(number(16)),
+            // Above every revision of an earlier life: none made a million changes a second.
+            first_revision: Revision(clock::unix_millis() << 10),
+        },
+        seed: number(24),
+    };
+    let config = rollcall_replica::Config {
+        consensus,
+        patience: rollcall_replica::Config::PATIENCE,
+        snapshot_every: rollcall_replica::Config::SNAPSHOT_EVERY,
+    };
+    let mut replica = Replica::new(clock::now(), config, Stored::empty(me));
+    let mut storage = Memory::default();
+    while storage.poll(&mut replica).is_some() {}
+    Ok((replica, storage))
 }
 
 /// Hands connections to the shards in turn; never returns.
@@ -196,7 +232,7 @@ impl Threads {
     fn start(
         &mut self,
         context: &Arc<Context>,
-        replica: Replica,
+        (replica, storage): (Replica, Memory),
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Vec<mpsc::Sender<Accepted>>> {
         let count = match context.config.threads {
@@ -221,7 +257,9 @@ impl Threads {
             })?;
         }
         let context = Arc::clone(context);
-        self.spawn("node".into(), move || node::run(context, replica, from_shards, deliveries))?;
+        self.spawn("node".into(), move || {
+            node::run(context, replica, storage, from_shards, deliveries)
+        })?;
         Ok(connections)
     }
 

@@ -211,8 +211,9 @@ impl Shard {
             Output::Opened { link, .. }
             | Output::Written { link, .. }
             | Output::Refused { link, .. }
+            | Output::SessionEnded { link }
             | Output::Replaced { link, .. } => *link,
-            Output::Changed(_) => return,
+            _ => return,
         };
         let Some(link) = self.links.borrow().get(&link).map(Rc::clone) else { return };
         match output {
@@ -228,7 +229,10 @@ impl Shard {
                 let origin = Some(self.context.origin.as_str());
                 link.send(encode(tag::SESSION_REPLACED, origin, None, &payload));
             }
-            Output::Changed(_) => {}
+            Output::SessionEnded { .. } => {
+                link.close(Closing::AfterQueue(CloseCode::SessionEnded));
+            }
+            _ => {}
         }
     }
 

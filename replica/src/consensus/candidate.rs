@@ -37,7 +37,7 @@ enum Phase {
     /// It waits for promises.
     Gathering,
     /// It copies the best log.
-    Fetching { staging: Staging, elected: Elected },
+    Fetching { staging: Box<Staging>, elected: Elected },
     /// That log is on its way to the disk.
     Adopting { elected: Elected },
 }
@@ -194,7 +194,10 @@ impl Consensus {
         let epoch = candidate.epoch;
         let set = || {
             let alive = |node: &&NodeId| !candidate.gone.contains(node);
-            counted.iter().filter(alive).filter_map(|node| Some((*node, candidate.promises.get(node)?)))
+            counted
+                .iter()
+                .filter(alive)
+                .filter_map(|node| Some((*node, candidate.promises.get(node)?)))
         };
         let standings = set().map(|(node, reply)| (node, reply.standing.clone())).collect();
         if !elects(&self.config.members, epoch, &standings) {
@@ -213,7 +216,7 @@ impl Consensus {
             self.adopt(epoch, Base::Keep(last), Vec::new());
             self.enter(Phase::Adopting { elected });
         } else if self.peers.get(&best).is_some_and(|peer| peer.hello.is_some()) {
-            let staging = Staging::new(epoch, best, Index(0));
+            let staging = Box::new(Staging::new(epoch, best, Index(0)));
             let outline = self.stored.log.outline();
             self.send(best, Message::Fetch { epoch, from: Position::Outline(outline) });
             self.enter(Phase::Fetching { staging, elected });
@@ -261,12 +264,7 @@ impl Consensus {
     }
 
     /// Makes the log that of `epoch`, in one record.
-    pub(super) fn adopt(
-        &mut self,
-        epoch: Epoch,
-        base: Base,
-        entries: Vec<Arc<Entry>>,
-    ) {
+    pub(super) fn adopt(&mut self, epoch: Epoch, base: Base, entries: Vec<Arc<Entry>>) {
         let first = match &base {
             Base::Keep(last) => {
                 assert!(*last >= self.commit, "nothing committed is taken back");

@@ -30,7 +30,8 @@ impl Consensus {
             return None;
         }
         let followers = leader.followers.values().filter_map(|follower| follower.acked);
-        let mut steps: Vec<_> = followers.flat_map(|(received, durable)| [received, durable]).collect();
+        let mut steps: Vec<_> =
+            followers.flat_map(|(received, durable)| [received, durable]).collect();
         steps.push(self.marks.durable);
         steps.sort_unstable_by(|a, b| b.cmp(a));
         steps.into_iter().filter(|index| *index > self.commit).find(|&index| {
@@ -66,9 +67,9 @@ impl Consensus {
     fn counts_for(&self, node: NodeId, index: Index) -> bool {
         let Some(peer) = self.peers.get(&node) else { return false };
         let Some(hello) = &peer.hello else { return false };
-        self.admissions.at(node, index).is_some_and(|(at, boot)| {
-            boot == hello.boot && (at <= self.commit || peer.voter)
-        })
+        self.admissions
+            .at(node, index)
+            .is_some_and(|(at, boot)| boot == hello.boot && (at <= self.commit || peer.voter))
     }
 
     /// Whether an acknowledgement of `node` counts for what is no entry, such as a heartbeat.
@@ -126,16 +127,10 @@ impl Consensus {
                 leader.complete = complete;
             }
         }
-        if !settled && self.commit >= init && self.is_durable_in_quorum(init) {
-            if let Role::Leader(leader) = &mut self.role {
-                leader.settled = true;
-            }
-        }
-        if let Role::Leader(leader) = &mut self.role
-            && leader.settled
-            && leader.complete
-            && !leader.announced
-        {
+        let settled = settled || (self.commit >= init && self.is_durable_in_quorum(init));
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.settled = settled;
+        if settled && leader.complete && !leader.announced {
             leader.announced = true;
             self.outputs.push_back(Output::Settled { epoch });
         }

@@ -156,7 +156,7 @@ impl Timings {
     /// 1 % in rate, so 2 % more, and 2 ms.
     #[must_use]
     pub fn waited(duration: Duration) -> Duration {
-        duration + duration / 50 + Duration::from_millis(2)
+        duration.saturating_add(duration / 50).saturating_add(Duration::from_millis(2))
     }
 }
 

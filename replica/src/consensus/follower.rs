@@ -20,7 +20,7 @@ use super::{Consensus, Output, PromiseDue, Role};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Follower {
     /// The log it copies from the leader.
-    pub(super) staging: Option<Staging>,
+    pub(super) staging: Option<Box<Staging>>,
     /// What it acknowledged last.
     acked: Option<Acked>,
 }
@@ -85,9 +85,11 @@ impl Consensus {
         if !self.is_voter() {
             return Ok(());
         }
-        let Some((link, process)) = self.peers.get(&node).and_then(|peer| {
-            peer.hello.as_ref().map(|hello| (peer.link, hello.process))
-        }) else {
+        let Some((link, process)) = self
+            .peers
+            .get(&node)
+            .and_then(|peer| peer.hello.as_ref().map(|hello| (peer.link, hello.process)))
+        else {
             return Ok(());
         };
         let promised = self.stored.promised;
@@ -199,7 +201,7 @@ impl Consensus {
             }
             return Ok(());
         }
-        let staging = Some(Staging::new(epoch, node, init));
+        let staging = Some(Box::new(Staging::new(epoch, node, init)));
         if let Role::Follower(follower) = &mut self.role {
             follower.staging = staging;
         }

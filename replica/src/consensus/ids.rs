@@ -60,7 +60,7 @@ impl Epoch {
     /// The epoch after this one.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -68,7 +68,7 @@ impl Index {
     /// The index after this one.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// The index before this one, 0 before the first.

@@ -132,9 +132,8 @@ impl Stored {
         for entry in entries {
             // A server becomes a voter by storing the INIT that names its boot (R26).
             if let Op::Init(init) = &entry.op {
-                let named = |&(node, boot): &(NodeId, Boot)| {
-                    node == self.node && Some(boot) == self.boot
-                };
+                let named =
+                    |&(node, boot): &(NodeId, Boot)| node == self.node && Some(boot) == self.boot;
                 self.voter |= init.boots.iter().any(named);
             }
             self.log.push(Arc::clone(entry));

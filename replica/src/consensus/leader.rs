@@ -212,7 +212,7 @@ impl Consensus {
     fn beat_as_leader(&mut self) {
         // Without acknowledgements of a commit quorum it steps down for good, so that a leader that
         // can send but not receive is replaced (R21).
-        let heard = self.quorum_time().unwrap_or_default();
+        let heard = self.quorum_time(self.now).unwrap_or_default();
         let Role::Leader(leader) = &self.role else { return };
         if self.now.since(heard.max(leader.since)) >= self.config.timings.suspect {
             self.resign(false);
@@ -255,7 +255,7 @@ impl Consensus {
         if !leader.settled || !leader.complete || penalised || !keeps_up || !self.counts_now(node) {
             return Duration::ZERO;
         }
-        let rest = self.lease_end().map_or(Duration::ZERO, |end| end.since(self.now));
+        let rest = self.lease_end(self.now).map_or(Duration::ZERO, |end| end.since(self.now));
         let margin = Timings::waited(rest) - rest;
         timings.lease.min(rest.saturating_sub(margin))
     }
@@ -269,11 +269,11 @@ impl Consensus {
     }
 
     /// The latest time such that a commit quorum acknowledged a heartbeat sent at or after it (R17).
-    fn quorum_time(&self) -> Option<Instant> {
+    fn quorum_time(&self, now: Instant) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else { return None };
         let times = leader.followers.iter().filter(|(node, _)| self.counts_now(**node));
         let mut times: Vec<_> = times.filter_map(|(_, follower)| follower.echo).collect();
-        times.push(self.now);
+        times.push(now);
         times.sort_unstable_by(|a, b| b.cmp(a));
         let enough = |count: &usize| commits(&self.config.members, *count, true);
         let count = (1..=times.len()).find(enough)?;
@@ -281,23 +281,23 @@ impl Consensus {
     }
 
     /// When this leader's lease ends, if it has one (R17).
-    fn lease_end(&self) -> Option<Instant> {
+    fn lease_end(&self, now: Instant) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else { return None };
-        let held = self.quorum_time().filter(|_| leader.complete)?;
+        let held = self.quorum_time(now).filter(|_| leader.complete)?;
         Some(held + self.config.timings.hold)
     }
 
     /// Whether this server leads and may answer reads at `now`.
     #[must_use]
     pub fn holds_lease(&self, now: Instant) -> bool {
-        self.lease_end().is_some_and(|end| end > now)
+        self.lease_end(now).is_some_and(|end| end > now)
     }
 
     /// The newest time of this server's clock at which a leader is known to have been in contact
     /// with it (R34).
     #[must_use]
-    pub fn confirmed(&self) -> Instant {
-        self.leases.confirmed.max(self.quorum_time().unwrap_or_default())
+    pub fn confirmed(&self, now: Instant) -> Instant {
+        self.leases.confirmed.max(self.quorum_time(now).unwrap_or_default())
     }
 
     pub(super) fn handle_heartbeat_ack(
@@ -319,7 +319,7 @@ impl Consensus {
         if follower.echo.is_none_or(|before| before <= echo) {
             (follower.echo, follower.sent) = (Some(echo), Some(sent));
         }
-        let confirmed = self.quorum_time().unwrap_or_default();
+        let confirmed = self.quorum_time(now).unwrap_or_default();
         self.leases.confirmed = self.leases.confirmed.max(confirmed);
         self.recover_stuck(confirmed);
         Ok(())
@@ -419,7 +419,8 @@ impl Consensus {
         let timings = &self.config.timings;
         let Role::Leader(leader) = &mut self.role else { return };
         // Only whether something is older than half a lease matters.
-        while leader.appended.len() > 1 && self.now.since(leader.appended[1].0) > timings.lease / 2 {
+        while leader.appended.len() > 1 && self.now.since(leader.appended[1].0) > timings.lease / 2
+        {
             leader.appended.pop_front();
         }
     }

@@ -98,12 +98,13 @@ impl Outline {
     /// Whether it is what a log can look like: in order, and nothing after the last entry.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let mut before = self.base;
-        self.runs.iter().all(|&(epoch, first)| {
-            let follows = epoch >= before.1 && first > before.0 && first <= self.last;
-            before = (first, epoch);
-            follows
-        }) && self.last >= self.base.0
+        let follows = |pair: &[(Epoch, Index)]| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1;
+        let from_base = |run: &(Epoch, Index)| run.0 >= self.base.1;
+        self.runs.windows(2).all(follows)
+            && self.runs.first().is_none_or(from_base)
+            && self.runs.last().is_none_or(|run| run.1 <= self.last)
+            && self.last.0 <= MAX_INDEX
+            && self.last >= self.base.0
             && (self.runs.first().map(|run| run.1) == Some(self.base.0.next())
                 || self.last == self.base.0)
     }
@@ -116,6 +117,9 @@ impl Outline {
         std::iter::once((self.base.1, self.base.0, self.base.0)).chain(runs)
     }
 }
+
+/// The highest index that a peer may speak of: more than any log will have, and room to count on.
+pub(super) const MAX_INDEX: u64 = 1 << 53;
 
 /// The entries after `base`, and the snapshot that stands for those before.
 #[derive(Clone, Debug, Default)]

@@ -47,9 +47,8 @@ impl Consensus {
     pub(super) fn handle_init(&mut self, entry: Arc<Entry>) -> Result<(), Violation> {
         let Op::Init(init) = &entry.op else { return Err(Violation::Log) };
         let empty = self.stored.log.cluster().is_none() && self.stored.promised == Epoch(0);
-        let named = |&(node, boot): &(NodeId, _)| {
-            node == self.config.me && Some(boot) == self.stored.boot
-        };
+        let named =
+            |&(node, boot): &(NodeId, _)| node == self.config.me && Some(boot) == self.stored.boot;
         if empty && init.boots.iter().any(named) {
             if let Role::Follower(follower) = &mut self.role {
                 follower.staging = None;

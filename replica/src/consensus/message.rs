@@ -138,6 +138,31 @@ pub enum Message {
     Session(SessionMessage),
 }
 
+impl Message {
+    /// The highest epoch it speaks of.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Hello(hello) => hello.promised,
+            Self::Heartbeat(heartbeat) => heartbeat.epoch,
+            Self::Opinion(opinion) => opinion.promised.max(opinion.established),
+            Self::Promise(promise) => promise.epoch.max(promise.established),
+            Self::Nack { epoch, promised } => (*epoch).max(*promised),
+            Self::HeartbeatAck { epoch, .. }
+            | Self::Elect { epoch }
+            | Self::Prepare { epoch }
+            | Self::Fetch { epoch, .. }
+            | Self::Part { epoch, .. }
+            | Self::NewEpoch { epoch, .. }
+            | Self::Append { epoch, .. }
+            | Self::Ack { epoch, .. }
+            | Self::ReadPoint { epoch, .. } => *epoch,
+            Self::Session(message) => message.epoch,
+            Self::Alive | Self::Propose { .. } | Self::Init { .. } | Self::Read { .. } => Epoch(0),
+        }
+    }
+}
+
 /// Who a server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hello {

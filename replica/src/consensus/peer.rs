@@ -16,6 +16,10 @@ use super::log::{Op, Snapshot};
 use super::message::{Frame, Hello, Message};
 use super::{Consensus, Output, Role};
 
+/// The most epochs by which another server may be ahead: more than there will be, and few enough
+/// that no peer can use them up.
+const EPOCH_LEAP: u64 = 1 << 32;
+
 /// A link to another server.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -30,7 +34,7 @@ pub(super) struct Peer {
     sent: Instant,
     /// How many messages came.
     received: u64,
-    /// How many messages were sent.
+    /// How many messages were given out to be sent.
     numbered: u64,
     /// The epoch in which the clients linked here were reported on this link (R32).
     pub(super) reported: Option<Epoch>,
@@ -93,6 +97,15 @@ impl fmt::Display for CloseReason {
     }
 }
 
+impl Peer {
+    /// The number of the next message on this link.
+    pub(super) const fn number_next(&mut self) -> u64 {
+        let number = self.numbered;
+        self.numbered += 1;
+        number
+    }
+}
+
 impl Consensus {
     pub(super) fn handle_link_up(&mut self, node: NodeId, link: PeerLink) {
         if node == self.config.me || !self.config.members.contains(node) {
@@ -122,12 +135,7 @@ impl Consensus {
         }
     }
 
-    pub(super) fn handle_frame(
-        &mut self,
-        node: NodeId,
-        link: PeerLink,
-        frame: Frame,
-    ) {
+    pub(super) fn handle_frame(&mut self, node: NodeId, link: PeerLink, frame: Frame) {
         let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link == link) else {
             return;
         };
@@ -137,6 +145,8 @@ impl Consensus {
         let known = peer.hello.is_some();
         let outcome = if frame.number != expected {
             Err(Violation::Order)
+        } else if frame.message.epoch().0 > self.stored.promised.0.saturating_add(EPOCH_LEAP) {
+            Err(Violation::Leader)
         } else {
             match frame.message {
                 Message::Hello(hello) if !known => self.handle_hello(node, hello),
@@ -222,7 +232,7 @@ impl Consensus {
             if self.now.since(peer.heard) >= suspect {
                 self.close_link(node, CloseReason::Silent);
             } else if self.now.since(peer.sent) + self.config.timings.heartbeat > Timings::ALIVE
-                && peer.numbered > 0
+                && self.boot_is_durable()
             {
                 self.send(node, Message::Alive);
             }
@@ -262,8 +272,7 @@ impl Consensus {
     /// Sends `message` on the link to `node`, if there is one.
     pub(super) fn send(&mut self, node: NodeId, message: Message) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        let frame = Frame { number: peer.numbered, message };
-        peer.numbered += 1;
+        let frame = Frame { number: 0, message };
         peer.sent = self.now;
         self.outputs.push_back(Output::Send { peer: node, link: peer.link, frame });
     }

@@ -41,7 +41,7 @@ impl Consensus {
     /// it comes when it can, and not before [`Consensus::forget_read`] ends the waiting.
     pub fn read(&mut self, now: Instant, read: ReadId) {
         self.now = now;
-        match self.read_point() {
+        match self.read_point(self.now) {
             Some(point) => self.outputs.push_back(Output::ReadPoint { read, point }),
             None => {
                 self.reads.waiting.insert(read);
@@ -57,15 +57,15 @@ impl Consensus {
         }
     }
 
-    /// The read point by this server's own lease, if it has one.
+    /// The read point at `now` by this server's own lease, if it has one.
     #[must_use]
-    pub fn read_point(&self) -> Option<Index> {
+    pub fn read_point(&self, now: Instant) -> Option<Index> {
         if let Role::Leader(leader) = &self.role {
-            return self.holds_lease(self.now).then(|| self.commit.max(leader.init));
+            return self.holds_lease(now).then(|| self.commit.max(leader.init));
         }
         let lease = self.leases.read?;
         let current = lease.epoch == self.stored.promised && lease.epoch == self.stored.established;
-        (current && self.now < lease.until).then(|| self.stored.log.last())
+        (current && now < lease.until).then(|| self.stored.log.last())
     }
 
     /// Answers the waiting reads, or asks the leader once for all of them.
@@ -74,7 +74,7 @@ impl Consensus {
         if self.reads.waiting.is_empty() {
             return;
         }
-        if let Some(point) = self.read_point() {
+        if let Some(point) = self.read_point(self.now) {
             for read in std::mem::take(&mut self.reads.waiting) {
                 self.outputs.push_back(Output::ReadPoint { read, point });
             }
@@ -106,7 +106,7 @@ impl Consensus {
         if leader.followers.values().all(|follower| follower.asks.is_none()) {
             return;
         }
-        let Some(point) = self.read_point() else { return };
+        let Some(point) = self.read_point(self.now) else { return };
         let Role::Leader(leader) = &mut self.role else { return };
         let epoch = leader.epoch;
         let asks = |(node, follower): (&NodeId, &mut super::leader::Progress)| {

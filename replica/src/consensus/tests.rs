@@ -161,7 +161,8 @@ impl World {
     }
 
     fn link_one(&mut self) -> bool {
-        let running = |id: &u32| self.servers[id].core.is_some() && self.servers[id].stopped.is_none();
+        let running =
+            |id: &u32| self.servers[id].core.is_some() && self.servers[id].stopped.is_none();
         let alive: Vec<u32> = self.members.iter().copied().filter(running).collect();
         for &a in &alive {
             for &b in alive.iter().filter(|&&b| b > a) {
@@ -185,7 +186,8 @@ impl World {
     fn drain(&mut self) {
         let now = self.now;
         for id in self.members.clone() {
-            while let Some(output) = self.server(id).core.as_mut().and_then(Consensus::poll_output) {
+            while let Some(output) = self.server(id).core.as_mut().and_then(Consensus::poll_output)
+            {
                 match output {
                     Output::Send { peer, link, frame } => {
                         self.wires.push_back((id, peer.0, link, frame));

@@ -12,7 +12,7 @@ use rollcall_shared::id::NodeId;
 use super::admissions::Admissions;
 use super::ids::{ClusterId, Epoch, Index};
 use super::journal::Base;
-use super::log::{Entry, Log, Snapshot};
+use super::log::{Entry, Log, MAX_INDEX, Snapshot};
 use super::message::{Message, Part, Position};
 use super::peer::Violation;
 use super::{Consensus, Role};
@@ -78,7 +78,7 @@ impl Staging {
                 self.take_entries(first, entries, last, log, commit)
             }
             Part::Snapshot { index, epoch, cluster, admissions, piece } => {
-                if index < commit || index.0 == 0 || epoch > self.epoch {
+                if index < commit || index.0 == 0 || index.0 > MAX_INDEX || epoch > self.epoch {
                     return Err(Violation::Log);
                 }
                 if self.incoming.as_ref().is_none_or(|incoming| incoming.index != index) {
@@ -95,6 +95,9 @@ impl Staging {
                 let Some(incoming) = self.incoming.take() else { return Err(Violation::Log) };
                 let Incoming { index, epoch, cluster, admissions, builder } = incoming;
                 let directory = builder.finish().map_err(|_| Violation::Log)?;
+                if directory.applied() > index {
+                    return Err(Violation::Log);
+                }
                 if log.cluster().is_some_and(|ours| ours != cluster) {
                     return Err(Violation::Cluster);
                 }
@@ -221,7 +224,7 @@ impl Consensus {
         let bounds = self.config.bounds;
         let commit = self.commit;
         let staging = match &mut self.role {
-            Role::Follower(follower) => follower.staging.as_mut(),
+            Role::Follower(follower) => follower.staging.as_deref_mut(),
             Role::Candidate(candidate) => candidate.staging(),
             Role::Proposer(_) | Role::Leader(_) => None,
         };

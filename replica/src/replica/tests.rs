@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use rollcall_shared::id::{RequestId, Revision};
+use rollcall_shared::id::{NodeId, RequestId, Revision};
 use rollcall_shared::time::Instant;
 
-use super::{Config, Input, LinkId, Output, Replica};
-use crate::transcript;
+use super::{Attached, Config, Input, LinkId, Output, Refused, Replica};
+use crate::consensus::config::{Genesis, Members, Timings};
+use crate::consensus::ids::{Boot, ClusterId, Lsn, ProcessId};
+use crate::consensus::journal::Stored;
+use crate::directory::Bounds;
+use crate::{consensus, transcript};
 
 #[test]
 fn a_session_outlives_its_link_by_the_grace() {
@@ -14,7 +18,7 @@ fn a_session_outlives_its_link_by_the_grace() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 101, next id 1
+        to 1: opened 1, session 102, next id 1
         > 0 write 1 1 connect ann/phone 10.0.0.1:80
         @101 ann/phone appears, 10.0.0.1:80
         to 1: written 1, connected ann/phone @101
@@ -45,7 +49,7 @@ fn a_new_link_within_the_grace_keeps_the_session() {
         no timer
         > 99000 wake
         > 99000 open 2 2
-        to 2: opened 2, session 101, next id 2
+        to 2: opened 2, session 102, next id 2
 
         # Each last link that ends begins the grace anew.
         > 100000 unlink 2
@@ -68,10 +72,10 @@ fn the_last_of_two_links_counts() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 101, next id 1
+        to 1: opened 1, session 102, next id 1
         > 1 link 2 a
         > 2 open 2 2
-        to 2: opened 2, session 101, next id 1
+        to 2: opened 2, session 102, next id 1
         > 3 unlink 1
         > 20000 wake
         > 20000 write 2 3 connect ann/phone 10.0.0.1:80
@@ -104,7 +108,7 @@ fn timers_end_in_their_order() {
         to 2: written 2, connected bob/desk @103
         > 0 link 3 c
         > 0 open 3 1
-        to 3: opened 1, session 106, next id 1
+        to 3: opened 1, session 107, next id 1
         > 1 unlink 2
         timer 10001
         > 2 unlink 1
@@ -138,7 +142,7 @@ fn a_link_without_a_session_leaves_nothing() {
         > 20000 link 2 a
         > 20000 link 3 a
         > 20001 open 3 1
-        to 3: opened 1, session 101, next id 1
+        to 3: opened 1, session 102, next id 1
         > 20002 unlink 3
         > 40000 wake
         > 40000 unlink 2
@@ -153,7 +157,7 @@ fn a_session_opened_after_the_end_has_another_number() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 101, next id 1
+        to 1: opened 1, session 102, next id 1
         > 0 write 1 2 sequence 5
         to 1: written 2, numbers 1 to 5
         > 0 write 1 3 connect ann/phone 10.0.0.1:80
@@ -172,7 +176,7 @@ fn a_session_opened_after_the_end_has_another_number() {
         > 10001 write 2 3 connect ann/phone 10.0.0.1:80
         to 2: written 3, connected ann/phone @101
         > 10001 open 2 4
-        to 2: opened 4, session 105, next id 4
+        to 2: opened 4, session 106, next id 4
         > 10001 write 2 5 connect ann/phone 10.0.0.1:80
         @103 ann/phone appears, 10.0.0.1:80
         to 2: written 5, connected ann/phone @103
@@ -268,7 +272,7 @@ fn writes_open_a_session_where_there_is_room() {
         > 0 write 2 1 disconnect ann/phone
         to 2: written 1, DisconnectUser: NotFound
         > 0 open 3 1
-        to 3: opened 1, session 105, next id 1
+        to 3: opened 1, session 106, next id 1
 
         # There are at most three sessions and three registrations in these tests.
         > 0 open 4 1
@@ -276,7 +280,7 @@ fn writes_open_a_session_where_there_is_room() {
         > 0 write 4 2 sequence 1
         to 4: refused 2, Full
         > 0 open 1 2
-        to 1: opened 2, session 101, next id 2
+        to 1: opened 2, session 102, next id 2
         > 0 write 1 2 connect ann/phone 10.0.0.1:80
         @101 ann/phone appears, 10.0.0.1:80
         to 1: written 2, connected ann/phone @101
@@ -332,30 +336,73 @@ fn a_link_has_one_owner() {
 ///
 /// A line about the timer is there where it is another one than before.
 fn check(transcript: &str) {
-    let mut replica = Replica::new(Config {
-        grace: Duration::from_secs(10),
-        first_revision: Revision(100),
-        max_registrations: 3,
-        max_sessions: 3,
-    });
+    let mut server = Server::new();
     transcript::check(transcript, |command| {
         let words: Vec<&str> = command.split(' ').collect();
         let now = Instant::from_millis(words[0].parse().unwrap());
-        let timer = replica.poll_timeout();
+        let timer = server.timer();
         match words[1] {
-            "wake" => replica.handle_timeout(now),
-            _ => replica.handle(now, input(&words[1..])),
+            "wake" => server.replica.handle_timeout(now),
+            _ => server.replica.handle(now, input(&words[1..])),
         }
-        let outputs = std::iter::from_fn(|| replica.poll_output());
-        let mut lines: Vec<String> = outputs.map(|output| output_text(&output)).collect();
-        if replica.poll_timeout() != timer {
-            lines.push(match replica.poll_timeout() {
+        let mut lines = server.outputs(now);
+        if server.timer() != timer {
+            lines.push(match server.timer() {
                 Some(at) => format!("timer {}", at.as_micros() / 1000),
                 None => "no timer".to_owned(),
             });
         }
         lines
     });
+}
+
+/// A server alone, whose disk answers at once.
+struct Server {
+    replica: Replica,
+    lsn: u64,
+}
+
+impl Server {
+    fn new() -> Self {
+        let timings = Timings { grace: Duration::from_secs(10), ..Timings::default() };
+        let genesis = Genesis { cluster: ClusterId(1), first_revision: Revision(100) };
+        let consensus = consensus::config::Config {
+            me: NodeId(1),
+            members: Members::new([NodeId(1)]).unwrap(),
+            timings,
+            bounds: Bounds { registrations: 3, sessions: 3 },
+            process: ProcessId(1),
+            new_boot: Boot(1),
+            genesis,
+            seed: 1,
+        };
+        let (patience, snapshot_every) = (Config::PATIENCE, 7);
+        let config = Config { consensus, patience, snapshot_every };
+        let now = Instant::from_millis(0);
+        let replica = Replica::new(now, config, Stored::empty(NodeId(1)));
+        let mut server = Self { replica, lsn: 0 };
+        assert_eq!(server.outputs(now), [""; 0], "the beginning is nobody's business");
+        server
+    }
+
+    fn outputs(&mut self, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(output) = self.replica.poll_output() {
+            if matches!(output, Output::Store(_)) {
+                self.lsn += 1;
+                let through = Lsn(self.lsn);
+                self.replica.handle(now, Input::Stored { through });
+            } else {
+                lines.push(output_text(&output));
+            }
+        }
+        lines
+    }
+
+    /// When a session ends: requests that wait are answered at once here.
+    fn timer(&self) -> Option<Instant> {
+        self.replica.leading.as_ref().and_then(Attached::next_deadline)
+    }
 }
 
 fn input(words: &[&str]) -> Input {
@@ -385,11 +432,16 @@ fn output_text(output: &Output) -> String {
             format!("to {}: written {request}, {}", link.0, transcript::written_text(written))
         }
         Output::Refused { link, request, why } => {
-            format!("to {}: refused {request}, {why:?}", link.0)
+            let why = match why {
+                Refused::NoSession(why) => format!("{why:?}"),
+                why => format!("{why:?}"),
+            };
+            format!("to {}: refused {request}, {why}", link.0)
         }
         Output::Changed(change) => transcript::change_text(change),
         Output::Replaced { link, username, device } => {
             format!("to {}: replaced {username}/{device}", link.0)
         }
+        other => format!("{other:?}"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the types; the rules are kept by `sessions`.
 
-use rollcall_shared::id::{ClientId, RequestId};
+use rollcall_shared::id::{ClientId, RequestId, SessionNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Generation, Principal, Write};
@@ -29,7 +29,7 @@ pub enum SessionBody {
         /// The link, of the server that asked.
         link: LinkId,
         /// Its session, or why it has none.
-        session: Result<Generation, NoSession>,
+        session: Result<Session, NoSession>,
     },
     /// To the leader: the last link of a client has ended here (R31).
     Detach {
@@ -57,6 +57,17 @@ pub enum SessionBody {
         /// Its number.
         request: RequestId,
     },
+}
+
+/// A live session, as its client is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Session {
+    /// Which life of the client's session.
+    pub generation: Generation,
+    /// The same for clients.
+    pub number: SessionNumber,
+    /// Above every request applied so far.
+    pub next_id: RequestId,
 }
 
 /// A link that needs a session.

@@ -115,7 +115,9 @@ impl Serve {
 fn start_failure(id: NodeId, error: &StartError) -> Failure {
     let text = format!("server {id}: {error}");
     match error {
-        StartError::Config(_) | StartError::Tokens(_) => Failure::Usage(text),
+        StartError::Config(_) | StartError::Members(_) | StartError::Tokens(_) => {
+            Failure::Usage(text)
+        }
         StartError::Listen(..) | StartError::Randomness(_) => Failure::Refused(text),
     }
 }

@@ -1,7 +1,7 @@
 //! What the replica answered, as replies to the links.
 
-use rollcall_replica::NoSession;
 use rollcall_replica::command::{Applied, Refusal, Written};
+use rollcall_replica::{NoSession, Refused};
 use rollcall_shared::id::{RequestId, SessionNumber};
 use rollcall_shared::message::{
     Endpoint, Error, ErrorCode, Limits, Registered, RequestKind, SequenceNumber, VERSION, Welcome,
@@ -88,14 +88,26 @@ impl Shard {
         self.answered(&pending);
     }
 
-    pub(super) fn reply_refused(&self, link: &Link, id: RequestId, why: NoSession) {
+    pub(super) fn reply_refused(&self, link: &Link, id: RequestId, why: Refused) {
         let pending = take_pending(link, id, RequestKind::Hello);
         let Some(pending) = pending.or_else(|| take_pending_write(link, id)) else { return };
         let (code, message) = match why {
-            NoSession::Forbidden => {
+            Refused::NoSession(NoSession::Forbidden) => {
                 (ErrorCode::Forbidden, "this client id belongs to another principal")
             }
-            NoSession::Full => (ErrorCode::Overloaded, "too many sessions; nothing was changed"),
+            Refused::NoSession(NoSession::Full) => {
+                (ErrorCode::Overloaded, "too many sessions; nothing was changed")
+            }
+            Refused::NoQuorum => {
+                (ErrorCode::NoQuorum, "this server has no leader; nothing was changed, try another")
+            }
+            Refused::Overloaded => {
+                (ErrorCode::Overloaded, "too many writes wait already; nothing was changed")
+            }
+            Refused::OutcomeUnknown => (
+                ErrorCode::OutcomeUnknown,
+                "the leader was lost before it answered: send the same request again",
+            ),
         };
         self.refuse(link, &pending, code, message);
     }

@@ -4,25 +4,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rollcall_replica::command::{Principal, Write};
-use rollcall_replica::{Config as ReplicaConfig, Input, Output, Replica};
-use rollcall_shared::id::{ClientId, RequestId, Revision};
-use rollcall_shared::time::Instant;
+use rollcall_replica::{Input, Output, Replica};
+use rollcall_shared::id::{ClientId, RequestId};
 
 use super::Shard;
+use crate::clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::link::Link;
-use crate::node::Delivery;
+use crate::node::{Delivery, Memory};
 use crate::principals::Resolver;
 use crate::push::Announcement;
+use crate::server::start_replica;
 
-fn replica() -> Replica {
-    Replica::new(ReplicaConfig {
-        grace: std::time::Duration::from_secs(1),
-        first_revision: Revision(100),
-        max_registrations: 10,
-        max_sessions: 10,
-    })
+fn replica() -> (Replica, Memory) {
+    start_replica(&Config::default()).unwrap()
 }
 
 /// A shard of a server whose state is `replica`'s, and a link.
@@ -36,17 +32,17 @@ fn shard(replica: &Replica) -> (Rc<Shard>, Rc<Link>) {
 }
 
 /// Registers `name`: what the node would deliver.
-fn connect(replica: &mut Replica, request: u64, name: &str) -> Delivery {
+fn connect((replica, storage): &mut (Replica, Memory), request: u64, name: &str) -> Delivery {
     let link = rollcall_replica::LinkId(1 << 50 | request);
     let client = ClientId::new(name).unwrap();
     let principal = Principal::Client(client.clone());
-    replica.handle(Instant::default(), Input::Linked { link, client, principal });
+    replica.handle(clock::now(), Input::Linked { link, client, principal });
     let (ip, port) = ("10.0.0.1".parse().unwrap(), 1);
     let (username, device) = (name.parse().unwrap(), "d".parse().unwrap());
     let write = Write::Connect { username, device, ip, port, meta: None };
-    replica.handle(Instant::default(), Input::Write { link, request: RequestId(1), write });
+    replica.handle(clock::now(), Input::Write { link, request: RequestId(1), write });
     let mut changes = Vec::new();
-    while let Some(output) = replica.poll_output() {
+    while let Some(output) = storage.poll(replica) {
         if let Output::Changed(change) = output {
             changes.push(Announcement::new(change));
         }
@@ -73,7 +69,7 @@ const SUBSCRIBE: &str = r#"{"type":"Subscribe","id":3,"payload":{"all":true}}"#;
 
 #[test]
 fn a_lookup_waits_for_no_write() {
-    let (shard, link) = shard(&replica());
+    let (shard, link) = shard(&replica().0);
     // There is no node that would ever answer this one.
     shard.handle_text(&link, r#"{"type":"GetSequenceNumber","id":1}"#);
     shard.handle_text(&link, LOOKUP);
@@ -86,10 +82,10 @@ fn a_lookup_waits_for_no_write() {
 #[tokio::test]
 async fn nothing_is_behind_what_is_published() {
     let mut replica = replica();
-    let (shard, link) = shard(&replica);
+    let (shard, link) = shard(&replica.0);
     let delivery = connect(&mut replica, 1, "ann");
     // The node publishes, then delivers: in between, another shard may already have answered.
-    shard.context.view.store(Arc::new(replica.users().clone()));
+    shard.context.view.store(Arc::new(replica.0.users().clone()));
     shard.handle_text(&link, LOOKUP);
     assert_eq!(sent(&shard, &link), [is("UserAddress", true)]);
     // A subscription must not begin with less, and waits.
@@ -99,7 +95,7 @@ async fn nothing_is_behind_what_is_published() {
     assert_eq!(sent(&shard, &link), [is("Subscribed", true)]);
     // What comes after it is pushed.
     let delivery = connect(&mut replica, 2, "bob");
-    shard.context.view.store(Arc::new(replica.users().clone()));
+    shard.context.view.store(Arc::new(replica.0.users().clone()));
     shard.handle_delivery(delivery).await;
     assert_eq!(sent(&shard, &link), [is("UserConnected", false)]);
 }

@@ -1,0 +1,182 @@
+//! The leader's part for sessions: attaching, expiring, and taking the writes of other servers
+//! (R30–R33).
+
+use rollcall_shared::id::NodeId;
+
+use super::{LinkId, Replica, Waiter};
+use crate::NoSession;
+use crate::command::{Command, Opened};
+use crate::consensus::Rejected;
+use crate::consensus::ids::{Epoch, Index, PeerLink};
+use crate::sessions::Identity;
+use crate::sessions::attached::{Attached, Owed};
+use crate::sessions::message::{Session, SessionBody, SessionMessage};
+
+impl Replica {
+    /// This server leads: what is linked here is attached first.
+    pub(super) fn begin_leading(&mut self, epoch: Epoch) {
+        self.following = None;
+        self.leading = Some(Attached::new(epoch, self.waits));
+        for attach in self.links.report() {
+            self.attach(self.consensus.me(), attach.link, (attach.client, attach.principal));
+        }
+        self.pass_on_again();
+    }
+
+    /// A commit quorum has this leader's log: timers begin for whoever is attached nowhere (R32).
+    pub(super) fn settled(&mut self, epoch: Epoch) {
+        let Some(leading) = &mut self.leading else { return };
+        if leading.epoch() != epoch {
+            return;
+        }
+        let live = self.directory.each_live_session();
+        let live = live.map(|(client, principal, _)| (client.clone(), principal.clone()));
+        leading.settled(self.now, live);
+        self.pass_on_again();
+    }
+
+    /// This server leads no longer. Where nobody is heard any more, nothing can be said of open
+    /// writes (R21); where another one takes over, it is asked.
+    pub(super) fn resigned(&mut self, replaced: bool) {
+        self.leading = None;
+        let open: Vec<_> =
+            self.links.each_write().map(|(_, pending)| (pending.link, pending.request)).collect();
+        for (link, request) in open {
+            if replaced {
+                self.wait_for(Waiter::Request(link, request));
+            } else {
+                self.end_request(link, request);
+            }
+        }
+    }
+
+    /// The link to another server has ended: what it kept alive is alone now (R31).
+    pub(super) fn server_lost(&mut self, node: NodeId, link: PeerLink) {
+        if self.following.is_some_and(|(leader, on, _)| (leader, on) == (node, link)) {
+            self.following = None;
+        }
+        let Some(mut leading) = self.leading.take() else { return };
+        for who in leading.server_lost(self.now, node) {
+            if self.live_generation(&who).is_some() {
+                leading.start_timer(self.now, who);
+            }
+        }
+        self.leading = Some(leading);
+    }
+
+    pub(super) fn handle_from_follower(&mut self, node: NodeId, body: SessionBody) {
+        match body {
+            SessionBody::Attach(links) => {
+                for attach in links {
+                    self.attach(node, attach.link, (attach.client, attach.principal));
+                }
+            }
+            SessionBody::Detach { client, principal } => {
+                let who = (client, principal);
+                let live = self.live_generation(&who).is_some();
+                if let Some(leading) = &mut self.leading {
+                    leading.detach(self.now, node, &who, live);
+                }
+            }
+            SessionBody::Write { client, generation, request, write } => {
+                let again = client.clone();
+                let command = Command::Write { client, generation, request, write };
+                let taken = self.consensus.propose(self.now, command);
+                if let (Err(Rejected::Overloaded), Some(leading)) = (taken, &self.leading) {
+                    let epoch = leading.epoch();
+                    let body = SessionBody::Overloaded { client: again, request };
+                    self.consensus.send_session(self.now, node, SessionMessage { epoch, body });
+                }
+            }
+            SessionBody::Attached { .. } | SessionBody::Overloaded { .. } => {}
+        }
+    }
+
+    pub(super) fn attach(&mut self, node: NodeId, link: LinkId, who: Identity) {
+        let after = self.consensus.last();
+        if let Some(leading) = &mut self.leading {
+            leading.attach(Owed { node, link, who, after });
+        }
+    }
+
+    /// Answers the links for which enough is applied, if the leader may (R30). Whether anything
+    /// was done.
+    pub(super) fn answer_owed(&mut self) -> bool {
+        let mut done = false;
+        while self.consensus.is_settled() && self.consensus.holds_lease(self.now) {
+            let Some(leading) = &mut self.leading else { break };
+            let Some(owed) = leading.poll_owed(self.applied) else { break };
+            if self.live_generation(&owed.who).is_some() {
+                let session = self.session_of(&owed.who);
+                self.answer_attach(&owed, session);
+            } else {
+                let (client, principal) = owed.who.clone();
+                let opened = self.consensus.propose(self.now, Command::Open { client, principal });
+                let Some(leading) = &mut self.leading else { break };
+                let Ok(index) = opened else {
+                    leading.owe_again(owed);
+                    break;
+                };
+                leading.opening(index, owed);
+            }
+            done = true;
+        }
+        done
+    }
+
+    fn session_of(&self, who: &Identity) -> Result<Session, NoSession> {
+        let generation = self.live_generation(who).ok_or(NoSession::Forbidden)?;
+        let number = self.directory.session_number(generation);
+        let next_id = self.directory.next_id(&who.0).unwrap_or_default();
+        Ok(Session { generation, number, next_id })
+    }
+
+    fn answer_attach(&mut self, owed: &Owed, session: Result<Session, NoSession>) {
+        let link = owed.link;
+        if owed.node == self.consensus.me() {
+            self.handle_attached(link, session);
+        } else if let Some(leading) = &self.leading {
+            let epoch = leading.epoch();
+            let body = SessionBody::Attached { link, session };
+            self.consensus.send_session(self.now, owed.node, SessionMessage { epoch, body });
+        }
+    }
+
+    /// The entry at `index` opened a session, or found that it cannot be.
+    pub(super) fn opened(&mut self, index: Index, who: &Identity, opened: Opened) {
+        let live = matches!(opened, Opened::Live { .. });
+        let Some(leading) = &mut self.leading else { return };
+        if live && !leading.is_attached(who) {
+            leading.start_timer(self.now, who.clone());
+        }
+        let Some(owed) = leading.opened(index) else { return };
+        let session = match opened {
+            Opened::Live { generation, next_id } => {
+                let number = self.directory.session_number(generation);
+                Ok(Session { generation, number, next_id })
+            }
+            Opened::Forbidden => Err(NoSession::Forbidden),
+            Opened::Full => Err(NoSession::Full),
+        };
+        self.answer_attach(&owed, session);
+    }
+
+    /// Ends the sessions whose timer has ended (R33).
+    pub(super) fn expire_sessions(&mut self) {
+        while let Some(leading) = &mut self.leading
+            && let Some(who) = leading.poll_expired(self.now)
+        {
+            let Some(generation) = self.live_generation(&who) else { continue };
+            let may = self.consensus.is_settled() && self.consensus.holds_lease(self.now);
+            let client = who.0.clone();
+            let expire = Command::Expire { client, generation };
+            let now = self.now;
+            if !may || self.consensus.propose(now, expire).is_err() {
+                let again = now + self.consensus.config().timings.heartbeat;
+                if let Some(leading) = &mut self.leading {
+                    leading.set_timer(again, who);
+                }
+            }
+        }
+    }
+}
