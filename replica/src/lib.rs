@@ -17,6 +17,7 @@ mod replica;
 pub mod sessions;
 #[cfg(test)]
 mod transcript;
+pub mod wire;
 
 pub use directory::{Change, Directory, Event, Registration, User, Users};
 pub use history::History;

@@ -113,7 +113,12 @@ impl Stored {
             }
             Record::Adopt(adopt) => {
                 assert!(adopt.epoch >= self.established, "established epochs only rise");
-                assert!(adopt.epoch <= self.promised, "what is adopted was promised");
+                // A server without a vote promises nothing; what it adopts is its word all the same.
+                assert!(
+                    adopt.epoch <= self.promised || !self.voter,
+                    "votes adopt what they promised"
+                );
+                self.promised = self.promised.max(adopt.epoch);
                 match &adopt.base {
                     Base::Keep(last) => self.log.truncate(*last),
                     Base::Snapshot(snapshot) => self.log.install(Arc::clone(snapshot)),

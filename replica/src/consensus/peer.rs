@@ -98,6 +98,12 @@ impl fmt::Display for CloseReason {
 }
 
 impl Peer {
+    /// How many messages came.
+    #[cfg(test)]
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The number of the next message on this link.
     pub(super) const fn number_next(&mut self) -> u64 {
         let number = self.numbered;

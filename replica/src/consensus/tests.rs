@@ -4,6 +4,7 @@
 //! Owns the world; random faults are the simulator's, in the crate `rollcall-tests`.
 
 mod election;
+mod peers;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +16,7 @@ use super::config::{Config, Genesis, Members, Timings};
 use super::ids::{Boot, ClusterId, Index, Lsn, PeerLink, ProcessId, ReadId};
 use super::journal::Stored;
 use super::log::Op;
-use super::message::Frame;
+use super::message::{Frame, Message};
 use super::{Consensus, Input, Output, RoleKind, StopReason};
 use crate::command::{Command, Generation, Write};
 use crate::directory::Bounds;
@@ -27,10 +28,14 @@ struct World {
     servers: BTreeMap<u32, Server>,
     /// Pairs between which nothing gets through, not even a new link.
     cut: BTreeSet<(u32, u32)>,
+    /// Pairs whose link was closed just now: it takes a moment until there is another.
+    resting: BTreeSet<(u32, u32)>,
     wires: VecDeque<(u32, u32, PeerLink, Frame)>,
     next_link: u64,
     next_process: u64,
     requests: u64,
+    /// All that is sent, if wanted.
+    record: Option<Vec<Frame>>,
 }
 
 struct Server {
@@ -55,10 +60,12 @@ impl World {
             servers: members.iter().map(server).collect(),
             members,
             cut: BTreeSet::new(),
+            resting: BTreeSet::new(),
             wires: VecDeque::new(),
             next_link: 0,
             next_process: 0,
             requests: 0,
+            record: None,
         }
     }
 
@@ -143,8 +150,11 @@ impl World {
     }
 
     /// Links whom nothing keeps apart, and carries all there is until there is nothing.
+    ///
+    /// # Panics
+    /// When they never come to rest: a loop that needs no time would eat a real server.
     fn settle(&mut self) {
-        loop {
+        for _ in 0..SETTLES {
             self.drain();
             if let Some((from, to, link, frame)) = self.wires.pop_front() {
                 let now = self.now;
@@ -158,6 +168,10 @@ impl World {
                 return;
             }
         }
+        panic!(
+            "servers talk without end, lately: {:?}",
+            self.wires.iter().take(8).collect::<Vec<_>>()
+        );
     }
 
     fn link_one(&mut self) -> bool {
@@ -166,7 +180,10 @@ impl World {
         let alive: Vec<u32> = self.members.iter().copied().filter(running).collect();
         for &a in &alive {
             for &b in alive.iter().filter(|&&b| b > a) {
-                if self.cut.contains(&(a, b)) || self.servers[&a].links.contains_key(&b) {
+                if self.cut.contains(&(a, b))
+                    || self.resting.contains(&(a, b))
+                    || self.servers[&a].links.contains_key(&b)
+                {
                     continue;
                 }
                 self.next_link += 1;
@@ -190,9 +207,13 @@ impl World {
             {
                 match output {
                     Output::Send { peer, link, frame } => {
+                        self.record.iter_mut().for_each(|record| record.push(frame.clone()));
                         self.wires.push_back((id, peer.0, link, frame));
                     }
-                    Output::Close { peer, .. } => self.unlink(id, peer.0),
+                    Output::Close { peer, .. } => {
+                        self.resting.insert((id.min(peer.0), id.max(peer.0)));
+                        self.unlink(id, peer.0);
+                    }
                     Output::Store(record) => {
                         let server = self.server(id);
                         server.disk.apply(&record);
@@ -220,6 +241,7 @@ impl World {
             let next = self.servers.values().filter_map(next).min();
             let Some(at) = next.filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
+            self.resting.clear();
             for id in self.members.clone() {
                 let now = self.now;
                 if let Some(core) = &mut self.server(id).core
@@ -269,7 +291,20 @@ impl World {
         self.servers[&id].reads.iter().find(|(r, _)| *r == read).map(|(_, point)| *point)
     }
 
+    /// `to` gets a message on its link from `from`, which did not send it, in its turn.
+    fn forge(&mut self, from: u32, to: u32, message: Message) {
+        let Some(link) = self.server(to).links.get(&from).copied() else { return };
+        let (now, peer) = (self.now, NodeId(from));
+        let Some(core) = &mut self.server(to).core else { return };
+        let number = core.peers.get(&peer).map_or(0, |peer| peer.received());
+        core.handle(now, Input::Received { peer, link, frame: Frame { number, message } });
+        self.settle();
+    }
+
     fn roles(&self) -> Vec<Option<RoleKind>> {
         self.servers.values().map(|server| server.core.as_ref().map(Consensus::role)).collect()
     }
 }
+
+/// More messages than any scenario needs until all is quiet.
+const SETTLES: usize = 100_000;
