@@ -18,6 +18,8 @@ pub mod sessions;
 #[cfg(test)]
 mod transcript;
 pub mod wire;
+#[cfg(test)]
+mod world;
 
 pub use directory::{Change, Directory, Event, Registration, User, Users};
 pub use history::History;

@@ -318,6 +318,11 @@ impl Replica {
         &self.consensus
     }
 
+    #[cfg(test)]
+    pub(crate) const fn consensus_mut(&mut self) -> &mut Consensus {
+        &mut self.consensus
+    }
+
     /// The last entry that this server has applied.
     #[must_use]
     pub const fn applied(&self) -> Index {

@@ -98,12 +98,6 @@ impl fmt::Display for CloseReason {
 }
 
 impl Peer {
-    /// How many messages came.
-    #[cfg(test)]
-    pub(super) const fn received(&self) -> u64 {
-        self.received
-    }
-
     /// The number of the next message on this link.
     pub(super) const fn number_next(&mut self) -> u64 {
         let number = self.numbered;
@@ -163,6 +157,12 @@ impl Consensus {
         if let Err(violation) = outcome {
             self.close_link(node, CloseReason::Violation(violation));
         }
+    }
+
+    /// How many messages came from `node` on the link of now.
+    #[cfg(test)]
+    pub(crate) fn received_from(&self, node: NodeId) -> u64 {
+        self.peers.get(&node).map_or(0, |peer| peer.received)
     }
 
     /// Sends HELLO on every link that waited for this server's boot to be stored.

@@ -1,6 +1,8 @@
 //! Who leads when somebody is gone, and who does not (R2–R12a, R21, R24, R25).
 
 use super::*;
+use crate::Input;
+use crate::consensus::ids::ReadId;
 
 #[test]
 fn when_the_leader_dies_the_next_id_leads() {
@@ -29,11 +31,13 @@ fn of_two_halves_the_one_with_the_leader_works() {
     assert!(world.write(4).unwrap().1);
     let read = world.read(3);
     world.pass(1_000);
-    assert_eq!(world.point(3, read), None);
+    assert!(!world.is_read(3, read));
     world.heal();
     world.pass(1_000);
     assert_eq!(world.leader(), Some(4));
-    assert!(world.point(3, read).is_some());
+    assert!(!world.is_read(3, read), "it was told that there is no answer");
+    let read = world.read(3);
+    assert!(world.is_read(3, read));
 }
 
 #[test]
@@ -60,7 +64,7 @@ fn a_leader_that_is_cut_off_steps_down_and_answers_nothing() {
     world.pass(200);
     let read = world.read(3);
     world.pass(1_000);
-    assert_eq!(world.point(3, read), None);
+    assert!(!world.is_read(3, read));
     assert_eq!(world.leader(), Some(2));
     assert!(world.write(3).is_none());
 }
@@ -69,9 +73,7 @@ fn a_leader_that_is_cut_off_steps_down_and_answers_nothing() {
 fn a_leader_that_shuts_down_hands_over() {
     let mut world = World::started(3);
     world.write(3).unwrap();
-    let now = world.now;
-    world.server(3).core.as_mut().unwrap().handle(now, Input::Shutdown);
-    world.settle();
+    world.tell(3, Input::Shutdown);
     world.pass(1);
     assert_eq!(world.servers[&3].stopped, Some(StopReason::Shutdown));
     assert_eq!(world.leader(), Some(2));
@@ -84,9 +86,10 @@ fn followers_answer_reads_by_their_lease() {
     let (index, _) = world.write(3).unwrap();
     world.pass(100);
     for id in 1..=3 {
+        assert_eq!(world.core(id).read_point(world.now), Some(index));
         let (now, read) = (world.now, ReadId(9_000));
-        world.server(id).core.as_mut().unwrap().read(now, read);
+        world.server(id).replica.as_mut().unwrap().handle(now, Input::Read { read });
         world.drain();
-        assert_eq!(world.point(id, read), Some(index), "without a question to the leader");
+        assert!(world.is_read(id, read), "without a question to the leader");
     }
 }

@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
+use rollcall_shared::id::NodeId;
+
 use super::*;
-use crate::consensus::message::Message;
+use crate::Input;
+use crate::consensus::message::{Frame, Message};
 use crate::wire;
 
 /// Every message of a small world with elections, a lost disk and a stale leader, as bytes.
@@ -109,7 +112,7 @@ proptest! {
         world.pass(30_000);
         let others: Vec<u32> = (1..=3).filter(|id| *id != from).collect();
         for id in others {
-            prop_assert!(world.servers[&id].core.is_some());
+            prop_assert!(world.servers[&id].replica.is_some());
         }
     }
 }
@@ -119,7 +122,7 @@ fn a_message_that_was_lost_doubled_or_reordered_ends_the_link() {
     let mut world = World::started(3);
     let link = world.servers[&1].links[&2];
     let now = world.now;
-    let core = world.server(1).core.as_mut().unwrap();
+    let core = world.server(1).replica.as_mut().unwrap();
     let frame = Frame { number: 9_999, message: Message::Alive };
     core.handle(now, Input::Received { peer: NodeId(2), link, frame });
     world.settle();
