@@ -36,6 +36,7 @@ use rollcall_shared::time::Instant;
 
 use crate::command::Command;
 use crate::directory::Directory;
+use crate::fault::{Fault, planted};
 use crate::sessions::message::SessionMessage;
 use admissions::Admissions;
 use candidate::Candidate;
@@ -143,7 +144,11 @@ struct PromiseDue {
 impl Consensus {
     /// A server that starts at `now` and finds `stored`.
     #[must_use]
-    pub fn new(now: Instant, config: Config, stored: Stored) -> Self {
+    pub fn new(now: Instant, config: Config, mut stored: Stored) -> Self {
+        if planted(Fault::PromisesForgotten) {
+            stored.promised = stored.established;
+            stored.pending.clear();
+        }
         let mut admissions = Admissions::default();
         if let Some(snapshot) = stored.log.snapshot() {
             admissions = snapshot.admissions.clone();
@@ -189,6 +194,16 @@ impl Consensus {
                 consensus.store(Record::Boot(boot));
             }
             Some(_) => consensus.timers.set(Timer::Suspect, now),
+        }
+        let mine =
+            consensus.config.members.leader(consensus.stored.promised) == consensus.config.me;
+        if planted(Fault::RestartResumesEpoch)
+            && mine
+            && consensus.stored.voter
+            && consensus.stored.promised == consensus.stored.established
+        {
+            let (epoch, commit) = (consensus.stored.established, consensus.commit);
+            consensus.lead(epoch, commit, now, std::collections::BTreeSet::new());
         }
         if consensus.config.members.count() > 1 {
             consensus.timers.set(Timer::Beat, now + consensus.config.timings.heartbeat);
@@ -491,7 +506,7 @@ impl Consensus {
 
     /// Whether this server has stored that it is a voter.
     fn is_voter(&self) -> bool {
-        self.stored.voter && self.is_durable(self.marks.voter)
+        (self.stored.voter && self.is_durable(self.marks.voter)) || planted(Fault::BlankVotes)
     }
 
     fn stop(&mut self, why: StopReason) {

@@ -18,6 +18,7 @@ use rollcall_shared::message::{Reason, RequestKind};
 
 use crate::command::{Applied, Command, Generation, Opened, Principal, Refusal, Write, Written};
 use crate::consensus::ids::Index;
+use crate::fault::{Fault, planted};
 pub use change::{Change, Event};
 use session::{Lookup, Session};
 pub use users::{Holder, Registration, User, Users};
@@ -140,6 +141,11 @@ impl Directory {
     #[must_use]
     pub const fn session_number(&self, generation: Generation) -> SessionNumber {
         SessionNumber(self.first.0.saturating_add(generation.0))
+    }
+
+    /// The next sequence number.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.next_number
     }
 
     /// How many sessions are live.
@@ -357,6 +363,14 @@ impl Directory {
         self.live -= 1;
         for (username, device) in held {
             self.remove(&username, &device, Reason::Expired, effects);
+        }
+        if planted(Fault::ExpirySharesRevision) {
+            let last = self.users.revision();
+            for effect in effects.iter_mut() {
+                if let Effect::Changed(change) = effect {
+                    change.revision = last;
+                }
+            }
         }
         self.ended.insert(applied, client.clone());
         self.forget_oldest();

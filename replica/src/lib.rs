@@ -12,6 +12,7 @@
 pub mod command;
 pub mod consensus;
 pub mod directory;
+pub mod fault;
 pub mod history;
 mod replica;
 pub mod sessions;

@@ -18,6 +18,7 @@ use super::quorum::{Standing, elects};
 use super::timers::Timer;
 use super::transfer::Staging;
 use super::{Consensus, Entry, Output, Role};
+use crate::fault::{Fault, planted};
 
 /// A server that asks for promises.
 #[derive(Clone, Debug)]
@@ -105,7 +106,8 @@ impl Consensus {
             Phase::Adopting { elected } if adopted => {
                 let (epoch, elected) = (candidate.epoch, elected.clone());
                 let all = self.have_all_promised();
-                let from = if all { self.now } else { elected.leases_end };
+                let early = all || planted(Fault::NoWaitForOldLeases);
+                let from = if early { self.now } else { elected.leases_end };
                 let promised = self.unsuperseded();
                 self.lead(epoch, elected.commit, from, promised);
             }
@@ -149,10 +151,7 @@ impl Consensus {
     fn own_reply(&self, boot: Boot) -> Reply {
         Reply {
             boot,
-            standing: Standing {
-                established: self.stored.established,
-                pending: self.stored.pending.clone(),
-            },
+            standing: Standing { established: self.stamp(), pending: self.stored.pending.clone() },
             last: self.stored.log.last(),
             commit: self.commit,
             admissions: self.admissions.clone(),
@@ -174,7 +173,7 @@ impl Consensus {
             let mut tables = candidate.promises.values().map(|other| &other.admissions);
             let superseded = tables.any(|table| table.supersedes(node, reply.boot))
                 || self.admissions.supersedes(node, reply.boot);
-            (!superseded).then_some(node)
+            (!superseded || planted(Fault::SupersededPromise)).then_some(node)
         };
         candidate.promises.iter().filter_map(counts).collect()
     }

@@ -6,6 +6,7 @@ use super::ids::Index;
 use super::quorum::commits;
 use super::timers::Timer;
 use super::{Consensus, Output, Role};
+use crate::fault::{Fault, planted};
 
 impl Consensus {
     /// Commits what can be committed (R13).
@@ -48,14 +49,21 @@ impl Consensus {
             acked.is_some_and(|(_, durable)| durable >= index) && self.counts_for(**node, index)
         };
         let count = leader.followers.keys().filter(has).count() + usize::from(mine);
+        if planted(Fault::CommitWithoutQuorum) {
+            return mine && count > leader.followers.len();
+        }
         commits(&self.config.members, count, mine)
     }
 
     /// R13.2: every server that may answer reads has it, on the link its lease was given on.
     fn is_received_by_lease_holders(&self, index: Index) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
+        if planted(Fault::NoWaitForLeaseHolders) {
+            return true;
+        }
         self.leases.grants.iter().filter(|grant| grant.until > self.now).all(|grant| {
-            let same = self.peers.get(&grant.node).is_some_and(|peer| peer.link == grant.link);
+            let same = self.peers.get(&grant.node).is_some_and(|peer| peer.link == grant.link)
+                || planted(Fault::ReceiptOutlivesLink);
             let acked = leader.followers.get(&grant.node).and_then(|follower| follower.acked);
             same && acked.is_some_and(|(received, _)| received >= index)
         })
@@ -67,9 +75,10 @@ impl Consensus {
     fn counts_for(&self, node: NodeId, index: Index) -> bool {
         let Some(peer) = self.peers.get(&node) else { return false };
         let Some(hello) = &peer.hello else { return false };
-        self.admissions
-            .at(node, index)
-            .is_some_and(|(at, boot)| boot == hello.boot && (at <= self.commit || peer.voter))
+        self.admissions.at(node, index).is_some_and(|(at, boot)| {
+            boot == hello.boot
+                && (at <= self.commit || peer.voter || planted(Fault::AdmitCountsItself))
+        })
     }
 
     /// Whether an acknowledgement of `node` counts for what is no entry, such as a heartbeat.

@@ -15,6 +15,7 @@ use super::peer::Violation;
 use super::timers::Timer;
 use super::transfer::Staging;
 use super::{Consensus, Output, PromiseDue, Role};
+use crate::fault::{Fault, planted};
 
 /// A server that follows a leader or waits for one.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +39,9 @@ struct Acked {
 impl Consensus {
     /// Promises `epoch`, whoever asked: nothing lower is obeyed from here on (R1, R7).
     pub(super) fn raise(&mut self, epoch: Epoch) {
-        self.leases.read = None;
+        if !planted(Fault::LeaseOutlivesPromise) {
+            self.leases.read = None;
+        }
         self.resign(true);
         self.role = Role::Follower(Follower::default());
         self.contact = None;
@@ -56,7 +59,7 @@ impl Consensus {
             return Err(Violation::Leader);
         }
         let promised = self.stored.promised;
-        if epoch < promised {
+        if epoch < promised && !planted(Fault::OldEpochsObeyed) {
             self.send(node, Message::Nack { epoch, promised });
             return Ok(false);
         }
@@ -96,7 +99,9 @@ impl Consensus {
         if epoch > promised {
             self.raise(epoch);
             self.promised_to = Some(process);
-        } else if epoch < promised || self.promised_to != Some(process) {
+        } else if epoch < promised
+            || (self.promised_to != Some(process) && !planted(Fault::PromiseToRestarted))
+        {
             // A candidate that restarted does not resume: its promises may be those of entries it
             // no longer has (R7).
             self.send(node, Message::Nack { epoch, promised });
@@ -115,7 +120,7 @@ impl Consensus {
 
     /// Answers PREPARE once the promise is stored.
     pub(super) fn send_promise_due(&mut self) {
-        if !self.is_durable(self.marks.promise) {
+        if !self.is_durable(self.marks.promise) && !planted(Fault::PromiseBeforeDurable) {
             return;
         }
         let Some(PromiseDue { to, link }) = self.promise_due.take() else { return };
@@ -124,7 +129,7 @@ impl Consensus {
         }
         let promise = Promise {
             epoch: self.stored.promised,
-            established: self.stored.established,
+            established: self.stamp(),
             pending: self.stored.pending.clone(),
             last: self.stored.log.last(),
             commit: self.commit,
@@ -132,6 +137,16 @@ impl Consensus {
             hold: self.leases.left(self.now),
         };
         self.send(to, Message::Promise(promise));
+    }
+
+    /// What this server's log is worth: the epoch that stamps the whole of it, not its last entry's
+    /// (R9).
+    pub(super) fn stamp(&self) -> Epoch {
+        let log = &self.stored.log;
+        match log.epoch_at(log.last()).filter(|_| planted(Fault::LogByLastEntry)) {
+            Some(epoch) => epoch,
+            None => self.stored.established,
+        }
     }
 
     pub(super) fn handle_heartbeat(
@@ -241,6 +256,9 @@ impl Consensus {
                 self.admissions.apply(Index(next.0 + offset as u64), entry);
             }
             self.store(Record::Append { first: next, entries });
+            if planted(Fault::PushBeforeCommit) {
+                self.committed(self.stored.log.last());
+            }
         }
         self.learn_commit(epoch, commit);
         Ok(())
@@ -249,7 +267,7 @@ impl Consensus {
     /// Takes in a commit index of `epoch`: only for a log of that very epoch, and only as far as it
     /// goes (R1a).
     fn learn_commit(&mut self, epoch: Epoch, commit: Index) {
-        if self.adopted() == Some(epoch) {
+        if self.adopted() == Some(epoch) || planted(Fault::CommitOfOtherEpoch) {
             self.committed(commit.min(self.stored.log.last()));
         }
     }
@@ -263,7 +281,9 @@ impl Consensus {
         if !follows || !stored || self.adopted() != Some(epoch) {
             return;
         }
-        let (received, durable) = (self.stored.log.last(), self.marks.durable);
+        let received = self.stored.log.last();
+        let early = planted(Fault::AckBeforeDurable);
+        let durable = if early { received } else { self.marks.durable };
         let voter = self.is_voter();
         let Some(link) = self.peers.get(&leader).filter(|p| p.hello.is_some()).map(|p| p.link)
         else {

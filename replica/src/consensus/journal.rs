@@ -12,6 +12,7 @@ use rollcall_shared::id::NodeId;
 
 use super::ids::{Boot, Epoch, Index, Lsn};
 use super::log::{Entry, Log, Op, Snapshot};
+use crate::fault::{Fault, planted};
 
 /// One atomic change of the stored state.
 #[derive(Clone, Debug)]
@@ -105,6 +106,9 @@ impl Stored {
             Record::Promise(epoch) => {
                 assert!(*epoch > self.promised, "promises only rise");
                 self.promised = *epoch;
+                if planted(Fault::HighestPromiseOnly) {
+                    self.pending.clear();
+                }
                 self.pending.insert(*epoch);
             }
             Record::Append { first, entries } => {

@@ -21,6 +21,7 @@ use super::quorum::commits;
 use super::timers::Timer;
 use super::transfer::PART_ENTRIES;
 use super::{Consensus, Output, Role, StopReason};
+use crate::fault::{Fault, planted};
 
 /// A server that orders the writes.
 #[derive(Clone, Debug)]
@@ -164,6 +165,10 @@ impl Consensus {
         let index = self.stored.log.last().next();
         self.admissions.apply(index, &entry);
         self.stored.log.push(entry);
+        if planted(Fault::ReplyBeforeCommit) {
+            self.committed(index);
+            return index;
+        }
         match leader.appended.back_mut() {
             Some((at, last)) if *at == self.now => *last = index,
             _ => leader.appended.push_back((self.now, index)),
@@ -189,7 +194,9 @@ impl Consensus {
     pub(super) fn greet_follower(&mut self, node: NodeId) {
         let outline = self.stored.log.outline();
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.followers.insert(node, Progress::default());
+        if !planted(Fault::ReceiptOutlivesLink) || !leader.followers.contains_key(&node) {
+            leader.followers.insert(node, Progress::default());
+        }
         let (epoch, init) = (leader.epoch, leader.init);
         self.send(node, Message::NewEpoch { epoch, init, outline });
         self.send_heartbeat(node);
@@ -255,6 +262,9 @@ impl Consensus {
         if !leader.settled || !leader.complete || penalised || !keeps_up || !self.counts_now(node) {
             return Duration::ZERO;
         }
+        if planted(Fault::GrantBeyondLease) {
+            return timings.lease;
+        }
         let rest = self.lease_end(self.now).map_or(Duration::ZERO, |end| end.since(self.now));
         let margin = Timings::waited(rest) - rest;
         timings.lease.min(rest.saturating_sub(margin))
@@ -290,6 +300,9 @@ impl Consensus {
     /// Whether this server leads and may answer reads at `now`.
     #[must_use]
     pub fn holds_lease(&self, now: Instant) -> bool {
+        if planted(Fault::ReadsByBelief) {
+            return matches!(self.role, Role::Leader(_));
+        }
         self.lease_end(now).is_some_and(|end| end > now)
     }
 
@@ -308,6 +321,7 @@ impl Consensus {
         sent: Instant,
     ) -> Result<(), Violation> {
         let now = self.now;
+        let echo = if planted(Fault::LeaseFromReceipt) { now } else { echo };
         let Role::Leader(leader) = &mut self.role else { return Ok(()) };
         if leader.epoch != epoch {
             return Ok(());

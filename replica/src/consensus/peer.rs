@@ -15,6 +15,7 @@ use super::ids::{Epoch, PeerLink};
 use super::log::{Op, Snapshot};
 use super::message::{Frame, Hello, Message};
 use super::{Consensus, Output, Role};
+use crate::fault::{Fault, planted};
 
 /// The most epochs by which another server may be ahead: more than there will be, and few enough
 /// that no peer can use them up.
@@ -266,7 +267,9 @@ impl Consensus {
         let Some(peer) = self.peers.remove(&node) else { return };
         self.outputs.push_back(Output::Unlinked { peer: node, link: peer.link });
         self.reads.link_ended(node);
-        if let Role::Leader(leader) = &mut self.role {
+        if let Role::Leader(leader) = &mut self.role
+            && !planted(Fault::ReceiptOutlivesLink)
+        {
             leader.followers.remove(&node);
         }
         self.abandon_source(node);

@@ -9,6 +9,7 @@ use rollcall_shared::id::NodeId;
 
 use super::config::Members;
 use super::ids::Epoch;
+use crate::fault::{Fault, planted};
 
 /// What a server says of its elections: the part of a promise that the quorum test reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,12 +25,27 @@ pub struct Standing {
 /// elsewhere.
 #[must_use]
 pub fn elects(members: &Members, epoch: Epoch, set: &BTreeMap<NodeId, Standing>) -> bool {
+    if planted(Fault::ElectWithoutQuorum) {
+        return true;
+    }
     if 2 * set.len() != members.count() {
         return 2 * set.len() > members.count();
     }
-    let Some(newest) = set.values().map(|standing| standing.established).max() else {
+    let established = || set.values().map(|standing| standing.established);
+    let Some(newest) = established().max() else {
         return false;
     };
+    if planted(Fault::TieByEstablished) {
+        return set.contains_key(&members.leader(newest));
+    }
+    if planted(Fault::TieByBelief) {
+        return established().min().is_some_and(|oldest| set.contains_key(&members.leader(oldest)));
+    }
+    if planted(Fault::TieByKnown) {
+        let promised = set.values().flat_map(|standing| &standing.pending).copied();
+        let known = promised.filter(|promised| *promised < epoch).max().unwrap_or(newest);
+        return set.contains_key(&members.leader(known.max(newest)));
+    }
     // An epoch that was promised but not seen as established is harmless only if its candidate is
     // here: by promising `epoch` it reports a higher established one, or can never establish it.
     let between = |&&promised: &&Epoch| newest < promised && promised < epoch;

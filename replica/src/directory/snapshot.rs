@@ -18,6 +18,7 @@ use super::session::Session;
 use super::{Directory, Registration};
 use crate::command::{Applied, Generation, Principal};
 use crate::consensus::ids::Index;
+use crate::fault::{Fault, planted};
 pub use builder::{BadPiece, Builder};
 
 /// Where a piece begins: after a certain item, whether the state has that one or not.
@@ -150,7 +151,7 @@ impl SessionItem {
             generation: session.generation,
             ended_at: session.ended_at,
             dropped,
-            results: results.cloned().collect(),
+            results: results.filter(|_| !planted(Fault::DedupeLostInSnapshot)).cloned().collect(),
         }
     }
 }

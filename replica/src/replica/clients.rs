@@ -4,9 +4,10 @@ use rollcall_shared::id::{ClientId, NodeId, RequestId};
 
 use super::{LinkId, Output, Refused, Replica, Waiter};
 use crate::NoSession;
-use crate::command::{Command, Generation, Write};
+use crate::command::{Applied, Command, Generation, Write, Written};
 use crate::consensus::Rejected;
 use crate::consensus::ids::{Epoch, Index, PeerLink, ReadId};
+use crate::fault::{Fault, planted};
 use crate::sessions::Identity;
 use crate::sessions::links::{LinkSession, PendingWrite, Request};
 use crate::sessions::message::{Attach, Session, SessionBody, SessionMessage};
@@ -132,6 +133,14 @@ impl Replica {
         let (link, request) = (pending.link, pending.request);
         match self.pass_on(&client, &pending) {
             Ok(sent) => {
+                if planted(Fault::NumberAtArrival)
+                    && let Write::Sequence { count } = pending.write
+                {
+                    let first = self.directory.next_number();
+                    let written = Written::Applied(Applied::Numbers { first, count });
+                    self.outputs.push_back(Output::Written { link, request, written });
+                    return;
+                }
                 pending.sent = sent;
                 self.links.push_write(client, pending);
                 if self.leading.is_none() {

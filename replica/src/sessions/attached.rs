@@ -11,6 +11,7 @@ use rollcall_shared::time::Instant;
 
 use super::Identity;
 use crate::consensus::ids::{Epoch, Index};
+use crate::fault::{Fault, planted};
 use crate::replica::LinkId;
 
 /// How long sessions are waited for.
@@ -70,7 +71,9 @@ impl Attached {
 
     /// A link on `owed.node` needs its session: it does not end from here on.
     pub(crate) fn attach(&mut self, owed: Owed) {
-        self.stop_timer(&owed.who);
+        if !planted(Fault::ExpiryOfAttached) {
+            self.stop_timer(&owed.who);
+        }
         self.servers.entry(owed.who.clone()).or_default().insert(owed.node);
         self.owed.push_back(owed);
     }
