@@ -193,7 +193,10 @@ impl Consensus {
                 let boot = consensus.config.new_boot;
                 consensus.store(Record::Boot(boot));
             }
-            Some(_) => consensus.timers.set(Timer::Suspect, now),
+            Some(_) => {
+                consensus.timers.set(Timer::Suspect, now);
+                consensus.try_first_start();
+            }
         }
         let mine =
             consensus.config.members.leader(consensus.stored.promised) == consensus.config.me;

@@ -12,7 +12,7 @@ mod leading;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rollcall_shared::id::{ClientId, Device, NodeId, RequestId, SessionNumber, Username};
+use rollcall_shared::id::{ClientId, Device, NodeId, RequestId, Revision, SessionNumber, Username};
 use rollcall_shared::time::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -184,9 +184,13 @@ pub enum Output {
     },
     /// The directory changed.
     Changed(Change),
-    /// The directory is another one, without the changes that led to it: a snapshot was taken in.
+    /// The directory is another one, without the changes that led to it: the cluster has begun, or a
+    /// snapshot was taken in.
     /// Subscriptions that ended before it have a gap.
-    Installed,
+    Installed {
+        /// The revision of the new one, from which changes go on.
+        revision: Revision,
+    },
     /// Another session took over a registration of this link's session.
     Replaced {
         /// The link.
@@ -273,8 +277,8 @@ impl Replica {
         let timings = config.consensus.timings;
         let alone = config.consensus.members.count() == 1;
         let unheard = if alone { Duration::ZERO } else { timings.cutoff_wait };
-        let first = config.consensus.genesis.first_revision;
-        let mut directory = Directory::new(first, config.consensus.bounds);
+        // Before the first entry there is nothing, at no revision of any cluster's life.
+        let mut directory = Directory::new(Revision(0), config.consensus.bounds);
         let mut applied = Index(0);
         if let Some(snapshot) = stored.log.snapshot() {
             directory = snapshot.directory.clone();

@@ -121,7 +121,7 @@ async fn deliver(
             | Output::Store(_)
             | Output::Readable { .. }
             | Output::Unreadable { .. }
-            | Output::Installed
+            | Output::Installed { .. }
             | Output::CutOff
             | Output::Stop(_) => {
                 tracing::debug!("not for a server alone: {output:?}");

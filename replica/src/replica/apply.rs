@@ -21,6 +21,7 @@ impl Replica {
                 Op::Init(init) => {
                     let bounds = self.consensus.config().bounds;
                     self.directory = Directory::new(init.first_revision, bounds);
+                    self.outputs.push_back(Output::Installed { revision: init.first_revision });
                 }
                 Op::Admit { .. } => {}
                 Op::Command(command) => self.apply(next, command),
@@ -98,7 +99,8 @@ impl Replica {
     pub(super) fn install(&mut self, snapshot: &Snapshot) {
         self.directory = snapshot.directory.clone();
         self.applied = snapshot.index;
-        self.outputs.push_back(Output::Installed);
+        let revision = self.directory.revision();
+        self.outputs.push_back(Output::Installed { revision });
         self.release_reads();
         // Writes that the snapshot contains are answered when they are applied once more.
         self.pass_on_again();

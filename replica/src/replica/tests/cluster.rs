@@ -248,7 +248,7 @@ fn a_server_far_behind_gets_the_snapshot() {
     }
     world.start(1);
     world.pass(500);
-    assert!(world.outputs(1).iter().any(|output| matches!(output, Output::Installed)));
+    assert!(world.outputs(1).iter().any(|output| matches!(output, Output::Installed { .. })));
     assert_eq!(world.replica(1).directory(), world.replica(3).directory());
     assert_eq!(world.replica(1).applied(), world.replica(3).applied());
     // Pushes go on from there.

@@ -1,0 +1,227 @@
+//! What goes wrong, and the end of it.
+
+use super::{Next, Outcome, Sim};
+use rollcall_replica::consensus::{Consensus, RoleKind};
+use rollcall_replica::{Input, Replica};
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    Crash,
+    Pause,
+    Cut,
+    Heal,
+    Flap,
+    LoseDisk,
+    Shutdown,
+    SlowDisks,
+}
+
+const TROUBLES: [Trouble; 8] = [
+    Trouble::Crash,
+    Trouble::Pause,
+    Trouble::Cut,
+    Trouble::Heal,
+    Trouble::Flap,
+    Trouble::LoseDisk,
+    Trouble::Shutdown,
+    Trouble::SlowDisks,
+];
+
+impl Sim {
+    pub(super) fn plan_troubles(&mut self) {
+        for trouble in TROUBLES {
+            self.again(trouble);
+        }
+    }
+
+    fn again(&mut self, trouble: Trouble) {
+        let troubles = &self.plan.troubles;
+        let mean = match trouble {
+            Trouble::Crash => troubles.crash,
+            Trouble::Pause => troubles.pause,
+            Trouble::Cut => troubles.cut,
+            Trouble::Heal => troubles.heal,
+            Trouble::Flap => troubles.flap,
+            Trouble::LoseDisk => troubles.lose_disk,
+            Trouble::Shutdown => troubles.shutdown,
+            Trouble::SlowDisks => troubles.slow_disks,
+        };
+        if mean > 0 {
+            let at = self.now + self.random.between(1, 2 * mean * 1_000);
+            self.at(at, Next::Trouble(trouble));
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble) -> Outcome {
+        if !self.breaking {
+            return Ok(());
+        }
+        self.again(trouble);
+        let node = self.victim();
+        match trouble {
+            Trouble::Crash => {
+                self.note(|| format!("{node} crashes"));
+                self.crash(node, false)?;
+            }
+            Trouble::LoseDisk => {
+                // A disk lost during the first start may leave two histories (R26).
+                if self.all_have_begun() {
+                    self.note(|| format!("{node} crashes and loses its disk"));
+                    self.crash(node, true)?;
+                }
+            }
+            Trouble::Pause => {
+                let until = self.now + self.random.between(1_000, 900_000);
+                if let Some(server) = self.servers.get_mut(&node) {
+                    server.paused_until = Some(until);
+                    server.well_since = until;
+                }
+                self.note(|| format!("{node} is suspended until {until}"));
+            }
+            Trouble::Cut => self.cut(node),
+            Trouble::Heal => self.heal(),
+            Trouble::Flap => {
+                let links = self.servers.get(&node).map(|server| server.links.clone());
+                let links: Vec<_> = links.into_iter().flatten().collect();
+                if let Some(&(peer, link)) = self.random.pick(&links) {
+                    self.note(|| format!("the link of {node} and {peer} breaks"));
+                    self.link_down(node, peer, link)?;
+                    let at = self.now + self.random.between(1, 300_000);
+                    self.at(at, Next::LinkDown { node: peer, peer: node, link });
+                }
+            }
+            Trouble::Shutdown => {
+                self.note(|| format!("{node} shall shut down"));
+                self.tell(node, Input::Shutdown)?;
+            }
+            Trouble::SlowDisks => self.slow_until = self.now + self.random.between(1, 800_000),
+        }
+        Ok(())
+    }
+
+    /// Any server, the leader more often than others.
+    fn victim(&mut self) -> u32 {
+        let leads = |replica: &Replica| replica.consensus().role() == RoleKind::Leader;
+        let leader = self.servers.iter().find(|(_, s)| s.replica.as_ref().is_some_and(leads));
+        let leader = leader.map(|(id, _)| *id);
+        let any = self.random.between(1, self.plan.members.into());
+        let any = u32::try_from(any).unwrap_or(1);
+        if self.random.one_in(2) { leader.unwrap_or(any) } else { any }
+    }
+
+    fn all_have_begun(&self) -> bool {
+        self.servers.values().all(|server| server.disk.durable.voter || self.lost_disks > 0)
+            && self.truth.last().0 > 0
+    }
+
+    /// Cuts of every shape: a part from the rest, one server one way, any single directions.
+    fn cut(&mut self, node: u32) {
+        let members = self.plan.members;
+        let mut directions = Vec::new();
+        match self.random.below(4) {
+            0 => {
+                let side = self.random.any();
+                let inside = |id: u32| side >> id & 1 == 1;
+                for a in 1..=members {
+                    for b in (1..=members).filter(|b| inside(a) != inside(*b)) {
+                        directions.push((a, b));
+                    }
+                }
+            }
+            1 => directions.extend((1..=members).filter(|id| *id != node).map(|id| (node, id))),
+            2 => directions.extend((1..=members).filter(|id| *id != node).map(|id| (id, node))),
+            _ => {
+                for a in 1..=members {
+                    for b in (1..=members).filter(|b| *b != a) {
+                        if self.random.one_in(3) {
+                            directions.push((a, b));
+                        }
+                    }
+                }
+            }
+        }
+        self.note(|| format!("cut: {directions:?}"));
+        for (from, to) in directions {
+            self.network.cut(from, to);
+            for id in [from, to] {
+                if let Some(server) = self.servers.get_mut(&id) {
+                    server.well_since = u64::MAX;
+                }
+            }
+        }
+    }
+
+    fn heal(&mut self) {
+        self.note(|| "all cuts heal".to_owned());
+        for (from, to) in self.network.heal() {
+            self.at(self.now, Next::Arrive { from, to });
+        }
+        for server in self.servers.values_mut() {
+            if server.well_since == u64::MAX {
+                server.well_since = self.now;
+            }
+        }
+    }
+
+    /// Nothing breaks any more.
+    pub(super) fn heal_all(&mut self) {
+        self.heal();
+        self.breaking = false;
+        self.slow_until = 0;
+        for node in 1..=self.plan.members {
+            let at = self.now + self.random.between(1, 50_000);
+            self.at(at, Next::Start { node });
+        }
+    }
+
+    /// How long progress may take once all is well, in microseconds: elections back off to 5 s, and
+    /// sessions left alone end after `grace` and more.
+    pub(super) const fn bound(&self) -> u64 {
+        30_000_000
+    }
+
+    /// Whether all servers have applied the same, a leader is there, and every client was answered
+    /// since all is well.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut applied = self.servers.values().map(|s| s.replica.as_ref().map(Replica::applied));
+        let first = applied.next().flatten();
+        let led = |server: &super::Server| {
+            server.replica.as_ref().is_some_and(|r| r.consensus().is_settled())
+        };
+        first.is_some()
+            && applied.all(|other| other == first)
+            && self.servers.values().any(led)
+            && self.clients.iter().all(|client| client.open.is_none())
+    }
+
+    /// Whether the design promises progress: enough disks are intact.
+    pub(super) fn must_progress(&self) -> bool {
+        // With more than one lost, whether enough is left depends on what was stored when (the end
+        // of section 6 of the design).
+        self.lost_disks == 0 || (self.lost_disks == 1 && self.plan.members > 2)
+    }
+
+    pub(super) fn why_stuck(&self) -> String {
+        let state = |(id, server): (&u32, &super::Server)| match &server.replica {
+            None => format!("{id} is down"),
+            Some(replica) => {
+                let consensus: &Consensus = replica.consensus();
+                format!(
+                    "{id} {:?} epoch {} est {} log {}..{} commit {} applied {} leader {:?}",
+                    consensus.role(),
+                    consensus.epoch(),
+                    consensus.stored().established,
+                    consensus.stored().log.first(),
+                    consensus.last(),
+                    consensus.commit(),
+                    replica.applied(),
+                    consensus.leader(),
+                )
+            }
+        };
+        let servers: Vec<_> = self.servers.iter().map(state).collect();
+        let waiting = self.clients.iter().filter(|client| client.open.is_some()).count();
+        format!("{waiting} clients wait; {}", servers.join("; "))
+    }
+}
