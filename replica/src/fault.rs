@@ -1,6 +1,6 @@
 //! Faults that tests plant on purpose: a check that does not find them is too weak.
 //!
-//! Only with the feature `faults`, which nothing but tests turns on; without it [`planted`] is
+//! Only with the feature `faults`, which nothing but tests turns on; without it `planted` is
 //! always false and costs nothing.
 
 /// A rule that is broken. The first ones are the simpler versions that the design rejects (its
