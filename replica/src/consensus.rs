@@ -12,6 +12,7 @@ pub mod admissions;
 mod candidate;
 mod commit;
 pub mod config;
+mod digest;
 mod election;
 mod follower;
 pub mod ids;
@@ -378,17 +379,31 @@ impl Consensus {
         }
     }
 
-    /// The timers that run, for a model checker that lets any of them end at any time.
-    pub fn running_timers(&self) -> impl Iterator<Item = Timer> + '_ {
-        self.timers.running()
+    /// Whether `timer` runs, for a model checker that ends timers itself.
+    #[must_use]
+    pub fn is_running(&self, timer: Timer) -> bool {
+        self.timers.is_set(timer)
     }
 
-    /// Ends `timer` whatever the time, for a model checker.
-    pub fn expire(&mut self, timer: Timer) {
+    /// Ends `timer` at `now`, whenever it was due, for a model checker.
+    pub fn expire(&mut self, now: Instant, timer: Timer) {
+        self.now = now;
         self.timers.stop(timer);
         if !self.stopped {
             self.fire(timer);
         }
+    }
+
+    /// Becomes the candidate of `epoch` without asking whether others agree, for a model checker:
+    /// more than R3–R6 and R12a ever allow, so what holds here holds for them. Whether it did.
+    pub fn campaign(&mut self, now: Instant, epoch: Epoch) -> bool {
+        self.now = now;
+        let mine = self.config.members.leader(epoch) == self.config.me;
+        let may = !self.stopped && self.is_voter() && mine && epoch > self.stored.promised;
+        if may {
+            self.prepare(epoch);
+        }
+        may
     }
 
     fn fire(&mut self, timer: Timer) {

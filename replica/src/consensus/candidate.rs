@@ -4,6 +4,7 @@
 //! `transfer`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rollcall_shared::id::NodeId;
@@ -11,6 +12,7 @@ use rollcall_shared::time::Instant;
 
 use super::admissions::Admissions;
 use super::config::Timings;
+use super::digest::ahead;
 use super::ids::{Boot, Epoch, Index};
 use super::journal::{Adopt, Base, Record};
 use super::message::{Message, Position, Promise};
@@ -65,6 +67,22 @@ struct Reply {
 }
 
 impl Candidate {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        (2, self.epoch, &self.gone).hash(hasher);
+        for (node, reply) in &self.promises {
+            let Reply { boot, standing, last, commit, admissions, leases_end } = reply;
+            (node, boot, standing, last, commit, admissions, ahead(*leases_end, now)).hash(hasher);
+        }
+        let elected = |elected: &Elected| (elected.commit, ahead(elected.leases_end, now));
+        match &self.phase {
+            Phase::Storing => 0.hash(hasher),
+            Phase::Gathering => 1.hash(hasher),
+            Phase::Fetching { staging, elected: e } => (2, staging.digest(), elected(e)).hash(hasher),
+            Phase::Adopting { elected: e } => (3, elected(e)).hash(hasher),
+        }
+    }
+
     /// The log it copies.
     pub(super) const fn staging(&mut self) -> Option<&mut Staging> {
         match &mut self.phase {

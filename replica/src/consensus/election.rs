@@ -4,6 +4,7 @@
 //! the promises of `candidate`. So a server that flaps, or is cut off one way, disturbs no leader.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use rollcall_shared::id::NodeId;
@@ -41,6 +42,14 @@ pub(super) struct Proposer {
     opinions: BTreeMap<NodeId, Opinion>,
     /// Whether a candidate was chosen in this round.
     decided: bool,
+}
+
+impl Proposer {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest(&self) -> impl Hash {
+        let opinions = self.opinions.iter().map(|(node, opinion)| (*node, opinion.agrees));
+        (self.decided, opinions.collect::<Vec<_>>())
+    }
 }
 
 impl Consensus {

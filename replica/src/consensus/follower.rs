@@ -1,6 +1,7 @@
 //! The follower's part: whom it obeys, what it promises and what it acknowledges (R1, R1a, R7, R11,
 //! R13, R16).
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use rollcall_shared::id::NodeId;
@@ -34,6 +35,14 @@ struct Acked {
     received: Index,
     durable: Index,
     voter: bool,
+}
+
+impl Follower {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest(&self) -> impl Hash {
+        let acked = self.acked.map(|acked| (acked.epoch, acked.received, acked.durable, acked.voter));
+        (self.staging.as_deref().map(Staging::digest), acked)
+    }
 }
 
 impl Consensus {

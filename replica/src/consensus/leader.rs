@@ -4,6 +4,7 @@
 //! When an entry is committed is decided in `commit`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rollcall_shared::time::Instant;
 
 use super::admissions::Admissions;
 use super::config::Timings;
+use super::digest::ahead;
 use super::ids::{Boot, Epoch, Index, ReadId};
 use super::journal::Record;
 use super::log::{Entry, Op};
@@ -83,6 +85,17 @@ const PENALTY_MAX: Duration = Duration::from_secs(30);
 const LEAVE: Duration = Duration::from_secs(1);
 
 impl Leader {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        (3, self.epoch, self.init, self.unstored, &self.promised).hash(hasher);
+        (self.settled, self.complete, self.announced, self.leaving).hash(hasher);
+        (ahead(self.commit_from, now), self.stuck.map(|(_, epoch)| epoch)).hash(hasher);
+        for (node, follower) in &self.followers {
+            let Progress { acked, next, told, asks, .. } = follower;
+            (node, acked, next, told, asks).hash(hasher);
+        }
+    }
+
     /// The first entry that some linked follower has not received.
     pub(super) fn first_unreceived(&self) -> Option<Index> {
         let received = self.followers.values().filter_map(|follower| follower.acked);

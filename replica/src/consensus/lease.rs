@@ -8,11 +8,13 @@
 //! [`Timings::waited`]: super::config::Timings::waited
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use rollcall_shared::id::NodeId;
 use rollcall_shared::time::Instant;
 
+use super::digest::ahead;
 use super::ids::{Epoch, PeerLink};
 use super::leader::Penalty;
 
@@ -66,6 +68,16 @@ impl Leases {
             penalties: BTreeMap::new(),
             forced: None,
         }
+    }
+
+    /// See [`Consensus::digest`](super::Consensus::digest).
+    pub(super) fn digest<H: Hasher>(&self, now: Instant, hasher: &mut H) {
+        [self.hold_until, self.waits_until].map(|at| ahead(at, now)).hash(hasher);
+        for Grant { node, until, awaited, .. } in self.grants.iter().filter(|g| g.until > now) {
+            (node, ahead(*until, now), awaited).hash(hasher);
+        }
+        let lease = self.read.filter(|lease| lease.until > now);
+        lease.map(|lease| (lease.epoch, ahead(lease.until, now))).hash(hasher);
     }
 
     /// How much longer any lease may rest on this server (R15).

@@ -4,6 +4,7 @@
 //! `leader`.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,14 @@ impl fmt::Display for CloseReason {
 }
 
 impl Peer {
+    /// See [`Consensus::digest`](super::Consensus::digest).
+    pub(super) fn digest<H: Hasher>(&self, hasher: &mut H) {
+        let hello = self.hello.as_ref();
+        let hello = hello.map(|hello| (hello.boot, hello.process, hello.cluster, hello.voter));
+        let transfer = self.transfer.as_ref().map(|snapshot| snapshot.index);
+        (hello, self.voter, self.reported, transfer).hash(hasher);
+    }
+
     /// The number of the next message on this link.
     pub(super) const fn number_next(&mut self) -> u64 {
         let number = self.numbered;
@@ -160,9 +169,9 @@ impl Consensus {
         }
     }
 
-    /// How many messages came from `node` on the link of now.
-    #[cfg(test)]
-    pub(crate) fn received_from(&self, node: NodeId) -> u64 {
+    /// How many messages came from `node` on the link of now: the number of the next one.
+    #[must_use]
+    pub fn received_from(&self, node: NodeId) -> u64 {
         self.peers.get(&node).map_or(0, |peer| peer.received)
     }
 

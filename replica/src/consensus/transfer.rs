@@ -5,6 +5,7 @@
 //! the one who sends keeps nothing but the snapshot it sends from. What has come is put aside until
 //! it is whole: the log changes in one record.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use rollcall_shared::id::NodeId;
@@ -64,6 +65,16 @@ impl Staging {
     pub(super) fn new(epoch: Epoch, source: NodeId, init: Index) -> Self {
         let (base, entries, incoming) = Default::default();
         Self { epoch, source, init, base, entries, incoming, next: Index(0) }
+    }
+
+    /// See [`Consensus::digest`].
+    pub(super) fn digest(&self) -> impl Hash {
+        let base = self.base.as_ref().map(|base| match base {
+            Base::Keep(last) => (false, *last),
+            Base::Snapshot(snapshot) => (true, snapshot.index),
+        });
+        let incoming = self.incoming.as_ref().map(|incoming| (incoming.index, incoming.epoch));
+        (self.epoch, self.source, self.init, base, self.entries.clone(), incoming, self.next)
     }
 
     fn take(

@@ -11,7 +11,7 @@ use project::{File, dependencies, manifest, project_files, root};
 const LINES_LIMIT: usize = 600;
 
 /// Which of our crates each of our crates may depend on.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("shared", &[]),
     ("replica", &["rollcall-shared"]),
     ("client", &["rollcall-shared"]),
@@ -27,6 +27,8 @@ const EDGES: [(&str, &[&str]); 7] = [
             "rollcall-server",
         ],
     ),
+    ("tests/simulation", &["rollcall-shared", "rollcall-replica"]),
+    ("tests/checker", &["rollcall-shared", "rollcall-replica"]),
     ("xtask", &[]),
 ];
 
