@@ -79,6 +79,9 @@ pub struct Consensus {
     /// The process that was promised the highest epoch, if this process promised it (R7).
     promised_to: Option<ProcessId>,
     promise_due: Option<PromiseDue>,
+    /// The highest epoch whose leader a server without a vote has heard: it promises nothing, but
+    /// obeys no earlier leader either.
+    followed: Epoch,
     leases: Leases,
     peers: BTreeMap<NodeId, Peer>,
     reads: Reads,
@@ -175,6 +178,7 @@ impl Consensus {
             election: Election::default(),
             promised_to: None,
             promise_due: None,
+            followed: Epoch(0),
             leases: Leases::new(now, hold),
             peers: BTreeMap::new(),
             reads: Reads::default(),
@@ -188,6 +192,7 @@ impl Consensus {
         };
         if commit > Index(0) {
             consensus.outputs.push_back(Output::Committed(commit));
+            consensus.take_admission();
         }
         match consensus.stored.boot {
             None => {
@@ -257,6 +262,9 @@ impl Consensus {
             && let Some(peer) = self.peers.get_mut(peer).filter(|peer| peer.link == *link)
         {
             frame.number = peer.number_next();
+        }
+        if let Output::Stop(_) = output {
+            self.outputs.clear();
         }
         Some(output)
     }

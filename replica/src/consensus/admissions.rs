@@ -49,6 +49,15 @@ impl Admissions {
         boots.iter().rev().find(|(at, _)| *at <= index).copied()
     }
 
+    /// The entries after `index` that admit somebody.
+    pub fn after(&self, index: Index) -> impl Iterator<Item = Index> + '_ {
+        let newer = move |(at, _): &&(Index, Boot)| *at > index;
+        self.0
+            .values()
+            .flat_map(move |boots| boots.iter().rev().take_while(newer))
+            .map(|(at, _)| *at)
+    }
+
     /// Whether `boot` of `node` was ever admitted.
     #[must_use]
     pub fn contains(&self, node: NodeId, boot: Boot) -> bool {
@@ -59,9 +68,15 @@ impl Admissions {
     /// merely old.
     #[must_use]
     pub fn supersedes(&self, node: NodeId, boot: Boot) -> bool {
-        self.0.get(&node).is_some_and(|boots| {
-            boots.iter().any(|(_, b)| *b == boot) && boots.last().is_some_and(|(_, b)| *b != boot)
-        })
+        self.replaced(node, boot, Index(u64::MAX))
+    }
+
+    /// The same for the table up to `index`: an admission of `boot` that comes later does not count.
+    #[must_use]
+    pub fn replaced(&self, node: NodeId, boot: Boot, index: Index) -> bool {
+        let Some(boots) = self.0.get(&node) else { return false };
+        let mut until = boots.iter().take_while(|(at, _)| *at <= index);
+        until.any(|(_, b)| *b == boot) && until.last().is_some_and(|(_, b)| *b != boot)
     }
 }
 

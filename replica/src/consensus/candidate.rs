@@ -78,7 +78,9 @@ impl Candidate {
         match &self.phase {
             Phase::Storing => 0.hash(hasher),
             Phase::Gathering => 1.hash(hasher),
-            Phase::Fetching { staging, elected: e } => (2, staging.digest(), elected(e)).hash(hasher),
+            Phase::Fetching { staging, elected: e } => {
+                (2, staging.digest(), elected(e)).hash(hasher)
+            }
             Phase::Adopting { elected: e } => (3, elected(e)).hash(hasher),
         }
     }
@@ -111,7 +113,7 @@ impl Consensus {
         let Role::Candidate(candidate) = &mut self.role else { return };
         match &candidate.phase {
             Phase::Storing if promised => {
-                candidate.phase = Phase::Gathering;
+                self.enter(Phase::Gathering);
                 if let Some(boot) = self.stored.boot {
                     let reply = self.own_reply(boot);
                     self.take_promise(self.config.me, reply);
@@ -205,7 +207,8 @@ impl Consensus {
     fn count_promises(&mut self) {
         let counted = self.unsuperseded();
         let Role::Candidate(candidate) = &self.role else { return };
-        if !matches!(candidate.phase, Phase::Gathering) {
+        // One that was replaced does not lead, even if the others would do (R28).
+        if !matches!(candidate.phase, Phase::Gathering) || !counted.contains(&self.config.me) {
             return;
         }
         let epoch = candidate.epoch;
@@ -242,10 +245,12 @@ impl Consensus {
         }
     }
 
+    /// Makes progress: the election may take a while longer (R8).
     fn enter(&mut self, phase: Phase) {
         if let Role::Candidate(candidate) = &mut self.role {
             candidate.phase = phase;
         }
+        self.extend_retry();
     }
 
     /// Goes on without a server whose log was to be fetched: any other set that elects will do (R10).

@@ -34,6 +34,8 @@ impl Consensus {
         let mut steps: Vec<_> =
             followers.flat_map(|(received, durable)| [received, durable]).collect();
         steps.push(self.marks.durable);
+        // What an acknowledgement counts for changes where somebody is admitted.
+        steps.extend(self.admissions.after(self.commit).map(Index::previous));
         steps.sort_unstable_by(|a, b| b.cmp(a));
         steps.into_iter().filter(|index| *index > self.commit).find(|&index| {
             self.is_durable_in_quorum(index) && self.is_received_by_lease_holders(index)
@@ -43,7 +45,7 @@ impl Consensus {
     /// R13.1: durable at more than half of the voters, or at half of them with the leader.
     fn is_durable_in_quorum(&self, index: Index) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let mine = self.marks.durable >= index;
+        let mine = self.marks.durable >= index && self.is_admitted(index);
         let has = |node: &&NodeId| {
             let acked = leader.followers.get(node).and_then(|follower| follower.acked);
             acked.is_some_and(|(_, durable)| durable >= index) && self.counts_for(**node, index)
@@ -81,6 +83,13 @@ impl Consensus {
         })
     }
 
+    /// Whether this server is the one that was admitted last at or before the entry at `index`: one
+    /// that was replaced, and does not know it yet, counts for nothing either (R28).
+    pub(super) fn is_admitted(&self, index: Index) -> bool {
+        let admitted = self.admissions.at(self.config.me, index).map(|(_, boot)| boot);
+        admitted.is_some() && admitted == self.stored.boot
+    }
+
     /// Whether an acknowledgement of `node` counts for what is no entry, such as a heartbeat.
     pub(super) fn counts_now(&self, node: NodeId) -> bool {
         self.counts_for(node, Index(u64::MAX))
@@ -93,6 +102,7 @@ impl Consensus {
         let last = self.stored.log.last();
         let Role::Leader(leader) = &self.role else { return };
         if last <= self.commit {
+            self.leases.grants.iter_mut().for_each(|grant| grant.awaited = false);
             return;
         }
         if leader.commit_from > now {
@@ -112,7 +122,7 @@ impl Consensus {
         let awaited: Vec<_> =
             self.leases.grants.iter().map(|grant| lacks(grant.node, grant.link)).collect();
         for (grant, awaited) in self.leases.grants.iter_mut().zip(awaited) {
-            grant.awaited |= awaited;
+            grant.awaited = awaited;
         }
         let ends = self.leases.grants.iter().filter(|grant| grant.awaited).map(|g| g.until).min();
         if let Some(end) = ends {
@@ -129,6 +139,7 @@ impl Consensus {
             let there = |node: NodeId| {
                 node == self.config.me
                     || (self.peers.get(&node).is_some_and(|peer| peer.voter)
+                        && self.counts_now(node)
                         && leader.followers.get(&node).is_some_and(|f| f.acked.is_some()))
             };
             let complete = self.config.members.ids().all(there);

@@ -1,6 +1,6 @@
 //! What a server must know before it starts: who the members are and how long it waits for them.
 //!
-//! Owns the relations between the timings; a [`Config`] that exists is valid.
+//! Owns the defaults of the timings, and what they mean for one another.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -18,7 +18,7 @@ impl Consensus {
         self.digest_stored(hasher);
         self.commit.hash(hasher);
         self.promised_to.hash(hasher);
-        (self.begins, self.stopped).hash(hasher);
+        (self.begins, self.stopped, self.obliged()).hash(hasher);
         self.contact.hash(hasher);
         (self.election.seen, self.election.failures.min(1)).hash(hasher);
         let due = |PromiseDue { to, link }: &PromiseDue| {

@@ -14,7 +14,7 @@ use super::log::{Entry, Outline};
 use super::message::{Heartbeat, Message, Position, Promise};
 use super::peer::Violation;
 use super::timers::Timer;
-use super::transfer::Staging;
+use super::transfer::{Staging, follows_from};
 use super::{Consensus, Output, PromiseDue, Role};
 use crate::fault::{Fault, planted};
 
@@ -40,7 +40,8 @@ struct Acked {
 impl Follower {
     /// See [`Consensus::digest`].
     pub(super) fn digest(&self) -> impl Hash {
-        let acked = self.acked.map(|acked| (acked.epoch, acked.received, acked.durable, acked.voter));
+        let acked =
+            self.acked.map(|acked| (acked.epoch, acked.received, acked.durable, acked.voter));
         (self.staging.as_deref().map(Staging::digest), acked)
     }
 }
@@ -67,15 +68,30 @@ impl Consensus {
         if self.config.members.leader(epoch) != node {
             return Err(Violation::Leader);
         }
-        let promised = self.stored.promised;
+        let promised = self.obliged();
         if epoch < promised && !planted(Fault::OldEpochsObeyed) {
             self.send(node, Message::Nack { epoch, promised });
             return Ok(false);
         }
-        if epoch > promised && self.stored.voter {
-            self.raise(epoch);
+        if epoch > promised {
+            if self.stored.voter {
+                self.raise(epoch);
+            } else {
+                // What was being copied is a log of an earlier epoch.
+                self.role = Role::Follower(Follower::default());
+                self.followed = epoch;
+            }
         }
         Ok(true)
+    }
+
+    /// The epoch below which this server obeys nobody: what it promised, or, without a vote, heard.
+    pub(super) fn obliged(&self) -> Epoch {
+        if self.stored.voter {
+            self.stored.promised
+        } else {
+            self.stored.promised.max(self.followed)
+        }
     }
 
     /// Takes `node` as the leader.
@@ -115,6 +131,10 @@ impl Consensus {
             // no longer has (R7).
             self.send(node, Message::Nack { epoch, promised });
             return Ok(());
+        } else if matches!(self.role, Role::Proposer(_)) {
+            self.role = Role::Follower(Follower::default());
+            self.timers.stop(Timer::Retry);
+            self.timers.stop(Timer::Gather);
         }
         // A candidate's word counts as contact until it could have tried again (R3).
         if self.contact != Some(Contact { with: node, leads: true }) {
@@ -164,14 +184,15 @@ impl Consensus {
         heartbeat: Heartbeat,
     ) -> Result<(), Violation> {
         let Heartbeat { epoch, commit, sent, echo, grant } = heartbeat;
-        if !self.obeys(node, epoch)? {
-            return Ok(());
-        }
         if echo.is_some_and(|echo| echo > self.now) {
             return Err(Violation::Acknowledgement);
         }
+        if !self.obeys(node, epoch)? {
+            return Ok(());
+        }
         self.follow(node);
         self.learn_commit(epoch, commit);
+        self.copy_on(node, epoch);
         if let Some(echo) = echo {
             self.leases.confirmed = self.leases.confirmed.max(echo);
             let current = self.stored.promised == epoch && self.stored.established == epoch;
@@ -183,7 +204,7 @@ impl Consensus {
         if self.stored.voter && (self.stored.promised != epoch || !self.promise_is_durable()) {
             return Ok(());
         }
-        self.leases.hold_until = self.leases.hold_until.max(self.now + self.config.timings.hold);
+        self.leases.hold(self.now, self.config.timings.hold);
         self.report_links(node, epoch);
         self.send(node, Message::HeartbeatAck { epoch, echo: sent, sent: self.now });
         Ok(())
@@ -218,6 +239,7 @@ impl Consensus {
         }
         self.follow(node);
         self.leave_if_replaced();
+        self.reads.ask_anew();
         let adopted = self.adopted() == Some(epoch);
         if adopted && self.stored.log.last() >= outline.base.0 {
             if let Role::Follower(follower) = &mut self.role {
@@ -225,13 +247,26 @@ impl Consensus {
             }
             return Ok(());
         }
-        let staging = Some(Box::new(Staging::new(epoch, node, init)));
-        if let Role::Follower(follower) = &mut self.role {
-            follower.staging = staging;
-        }
-        let from = Position::Outline(self.stored.log.outline());
-        self.send(node, Message::Fetch { epoch, from });
+        self.copy_from(node, epoch, init);
         Ok(())
+    }
+
+    /// Begins to copy the log of `node`, which leads `epoch` and had entries up to `init` then.
+    fn copy_from(&mut self, node: NodeId, epoch: Epoch, init: Index) {
+        if let Role::Follower(follower) = &mut self.role {
+            follower.staging = Some(Box::new(Staging::new(epoch, node, init)));
+            let from = Position::Outline(self.stored.log.outline());
+            self.send(node, Message::Fetch { epoch, from });
+        }
+    }
+
+    /// Begins the copy anew that this server, which suspected the leader meanwhile, has broken off:
+    /// the leader says what its log is only once on a link. It says with each part how far it goes.
+    fn copy_on(&mut self, node: NodeId, epoch: Epoch) {
+        let copies = matches!(&self.role, Role::Follower(follower) if follower.staging.is_some());
+        if self.adopted() != Some(epoch) && !copies {
+            self.copy_from(node, epoch, Index(0));
+        }
     }
 
     /// The epoch whose log this server holds; none while it holds nothing.
@@ -257,7 +292,7 @@ impl Consensus {
         // What is held already is the same: the log is a prefix of the leader's.
         let held = usize::try_from(next.0 - first.0).unwrap_or(usize::MAX).min(entries.len());
         entries.drain(..held);
-        if entries.iter().any(|entry| entry.epoch > epoch) {
+        if !follows_from(next, &entries, epoch) {
             return Err(Violation::Log);
         }
         if !entries.is_empty() {
@@ -283,7 +318,7 @@ impl Consensus {
 
     /// Acknowledges what the leader's log and this one have in common, if that has changed.
     pub(super) fn send_ack(&mut self) {
-        let epoch = self.stored.promised;
+        let epoch = self.obliged();
         let leader = self.config.members.leader(epoch);
         let follows = self.contact == Some(Contact { with: leader, leads: true });
         let stored = self.promise_is_durable() && self.is_durable(self.marks.adopt);

@@ -67,6 +67,8 @@ pub(super) struct Progress {
     echo: Option<Instant>,
     /// When it sent that acknowledgement, by its own clock.
     sent: Option<Instant>,
+    /// The entry before the first one that was held when it was told what this log is.
+    greeted: Index,
     /// Its question for a read point, while this server has no lease.
     pub(super) asks: Option<ReadId>,
 }
@@ -210,6 +212,9 @@ impl Consensus {
         if !planted(Fault::ReceiptOutlivesLink) || !leader.followers.contains_key(&node) {
             leader.followers.insert(node, Progress::default());
         }
+        if let Some(follower) = leader.followers.get_mut(&node) {
+            follower.greeted = outline.base.0;
+        }
         let (epoch, init) = (leader.epoch, leader.init);
         self.send(node, Message::NewEpoch { epoch, init, outline });
         self.send_heartbeat(node);
@@ -296,7 +301,9 @@ impl Consensus {
         let Role::Leader(leader) = &self.role else { return None };
         let times = leader.followers.iter().filter(|(node, _)| self.counts_now(**node));
         let mut times: Vec<_> = times.filter_map(|(_, follower)| follower.echo).collect();
-        times.push(now);
+        if self.is_admitted(Index(u64::MAX)) {
+            times.push(now);
+        }
         times.sort_unstable_by(|a, b| b.cmp(a));
         let enough = |count: &usize| commits(&self.config.members, *count, true);
         let count = (1..=times.len()).find(enough)?;
@@ -373,7 +380,10 @@ impl Consensus {
         self.election.seen = self.election.seen.max(promised);
         let now = self.now;
         match &mut self.role {
-            Role::Candidate(candidate) if candidate.epoch == epoch => self.retry_election(),
+            // One that restarted has forgotten to whom it promised: it is only one promise less.
+            Role::Candidate(candidate) if candidate.epoch == epoch && promised > epoch => {
+                self.retry_election();
+            }
             Role::Leader(leader) if leader.epoch == epoch && promised > epoch => {
                 let since = leader.stuck.map_or(now, |(since, _)| since);
                 leader.stuck = Some((since, promised));
@@ -415,8 +425,10 @@ impl Consensus {
             return Err(Violation::Acknowledgement);
         }
         if received.next() < first {
-            // What it lacks is gone: it needs the snapshot.
-            self.greet_follower(node);
+            // What it lacks is gone: it needs the snapshot. It is told so once.
+            if follower.acked.is_some() || follower.greeted.next() < first {
+                self.greet_follower(node);
+            }
             return Ok(());
         }
         match &mut follower.acked {

@@ -4,8 +4,6 @@
 //! Owns what survives a change of role; when a lease is given or used is decided by `leader`,
 //! `follower` and `read`. Only the *rates* of clocks matter: whoever waits for a lease to end waits
 //! longer ([`Timings::waited`]), whoever uses one adds nothing.
-//!
-//! [`Timings::waited`]: super::config::Timings::waited
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -14,6 +12,7 @@ use std::time::Duration;
 use rollcall_shared::id::NodeId;
 use rollcall_shared::time::Instant;
 
+use super::config::Timings;
 use super::digest::ahead;
 use super::ids::{Epoch, PeerLink};
 use super::leader::Penalty;
@@ -60,7 +59,7 @@ impl Leases {
     /// At the start of a process: whatever rested on an earlier one is over after `hold` (R15).
     pub(super) fn new(now: Instant, hold: Duration) -> Self {
         Self {
-            hold_until: now + hold,
+            hold_until: now + Timings::waited(hold),
             waits_until: now,
             grants: Vec::new(),
             read: None,
@@ -78,6 +77,11 @@ impl Leases {
         }
         let lease = self.read.filter(|lease| lease.until > now);
         lease.map(|lease| (lease.epoch, ahead(lease.until, now))).hash(hasher);
+    }
+
+    /// From `now` on a lease of `hold` may rest on this server (R16, R20).
+    pub(super) fn hold(&mut self, now: Instant, hold: Duration) {
+        self.hold_until = self.hold_until.max(now + Timings::waited(hold));
     }
 
     /// How much longer any lease may rest on this server (R15).

@@ -81,7 +81,7 @@ impl Consensus {
         let Some(boot) = self.stored.boot else { return };
         let Some((index, newest)) = self.admissions.at(self.config.me, self.commit) else { return };
         debug_assert!(index <= self.commit, "the table was asked up to the commit index");
-        if newest != boot && self.admissions.contains(self.config.me, boot) {
+        if newest != boot && self.admissions.replaced(self.config.me, boot, self.commit) {
             self.stop(StopReason::Superseded);
         } else if newest == boot && !self.stored.voter {
             self.store(Record::Voter);

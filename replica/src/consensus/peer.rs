@@ -153,8 +153,13 @@ impl Consensus {
         peer.received += 1;
         peer.heard = self.now;
         let known = peer.hello.is_some();
+        let theirs = peer.hello.as_ref().and_then(|hello| hello.cluster);
+        let ours = self.stored.log.cluster();
         let outcome = if frame.number != expected {
             Err(Violation::Order)
+        } else if ours.zip(theirs).is_some_and(|(ours, theirs)| ours != theirs) {
+            // This server has joined a cluster since, and not that one (R26).
+            Err(Violation::Cluster)
         } else if frame.message.epoch().0 > self.stored.promised.0.saturating_add(EPOCH_LEAP) {
             Err(Violation::Leader)
         } else {

@@ -22,6 +22,7 @@ pub(super) struct Reads {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Asked {
     node: NodeId,
+    epoch: Epoch,
     read: ReadId,
     serves: BTreeSet<ReadId>,
 }
@@ -30,9 +31,14 @@ impl Reads {
     /// The link to `node` has ended: what was asked there is asked anew.
     pub(super) fn link_ended(&mut self, node: NodeId) {
         if self.asked.as_ref().is_some_and(|asked| asked.node == node) {
-            let serves = self.asked.take().map(|asked| asked.serves);
-            self.waiting.extend(serves.into_iter().flatten());
+            self.ask_anew();
         }
+    }
+
+    /// Whoever was asked has forgotten the question: it is asked again.
+    pub(super) fn ask_anew(&mut self) {
+        let serves = self.asked.take().map(|asked| asked.serves);
+        self.waiting.extend(serves.into_iter().flatten());
     }
 }
 
@@ -71,6 +77,13 @@ impl Consensus {
     /// Answers the waiting reads, or asks the leader once for all of them.
     pub(super) fn ask_for_read_point(&mut self) {
         self.answer_read_questions();
+        let epoch = self.obliged();
+        let leader = self.contact.filter(|contact| contact.leads).map(|contact| contact.with);
+        // A leader that is one no more, or leads another epoch, answers no earlier question.
+        let asked = self.reads.asked.as_ref();
+        if asked.is_some_and(|asked| Some(asked.node) != leader || asked.epoch != epoch) {
+            self.reads.ask_anew();
+        }
         if self.reads.waiting.is_empty() {
             return;
         }
@@ -80,7 +93,6 @@ impl Consensus {
             }
             return;
         }
-        let leader = self.contact.filter(|contact| contact.leads).map(|contact| contact.with);
         let Some(node) = leader.filter(|_| self.reads.asked.is_none()) else { return };
         if self.peers.get(&node).is_none_or(|peer| peer.hello.is_none()) {
             return;
@@ -88,7 +100,7 @@ impl Consensus {
         self.reads.number += 1;
         let read = ReadId(self.reads.number);
         let serves = std::mem::take(&mut self.reads.waiting);
-        self.reads.asked = Some(Asked { node, read, serves });
+        self.reads.asked = Some(Asked { node, epoch, read, serves });
         self.send(node, Message::Read { read });
     }
 

@@ -4,6 +4,7 @@
 
 mod election;
 mod peers;
+mod scripted;
 mod start;
 
 use super::ids::Index;

@@ -13,7 +13,7 @@ use rollcall_shared::id::NodeId;
 use super::admissions::Admissions;
 use super::ids::{ClusterId, Epoch, Index};
 use super::journal::Base;
-use super::log::{Entry, Log, MAX_INDEX, Snapshot};
+use super::log::{Entry, Log, MAX_INDEX, Op, Snapshot};
 use super::message::{Message, Part, Position};
 use super::peer::Violation;
 use super::{Consensus, Role};
@@ -137,7 +137,7 @@ impl Staging {
             self.base = Some(Base::Keep(keep));
             self.next = first;
         }
-        if first != self.next || entries.iter().any(|entry| entry.epoch > self.epoch) {
+        if first != self.next || !follows_from(first, &entries, self.epoch) {
             return Err(Violation::Log);
         }
         let none = entries.is_empty();
@@ -233,7 +233,7 @@ impl Consensus {
         part: Part,
     ) -> Result<(), Violation> {
         let bounds = self.config.bounds;
-        let commit = self.commit;
+        let (commit, obliged) = (self.commit, self.obliged());
         let staging = match &mut self.role {
             Role::Follower(follower) => follower.staging.as_deref_mut(),
             Role::Candidate(candidate) => candidate.staging(),
@@ -243,7 +243,7 @@ impl Consensus {
         let Some(staging) = staging.filter(|s| s.source == node && s.epoch == epoch) else {
             return Ok(());
         };
-        if self.stored.promised > epoch {
+        if obliged > epoch {
             return Ok(());
         }
         let progress = staging.take(part, &self.stored.log, commit, bounds)?;
@@ -282,17 +282,32 @@ impl Consensus {
     /// The first entry to keep when those up to `index` have become a snapshot: what linked servers
     /// have not received yet stays, within a bound (R11).
     pub(super) fn first_needed(&self, index: Index) -> Index {
+        let held = |next: Index, most: u64| next.max(Index(index.0.saturating_sub(most)));
         let transfers = self.peers.values().filter_map(|peer| peer.transfer.as_ref());
-        let transfers = transfers.map(|snapshot| snapshot.index.next());
+        let transfers = transfers.map(|snapshot| held(snapshot.index.next(), MAX_KEPT_FOR_COPY));
         let followers = match &self.role {
             Role::Leader(leader) => leader.first_unreceived(),
             Role::Follower(_) | Role::Proposer(_) | Role::Candidate(_) => None,
         };
-        let oldest = Index(index.0.saturating_sub(MAX_KEPT));
-        let needed = transfers.chain(followers).min();
-        needed.unwrap_or_else(|| index.next()).max(oldest).min(index.next())
+        let followers = followers.map(|next| held(next, MAX_KEPT));
+        transfers.chain(followers).min().map_or_else(|| index.next(), |n| n.min(index.next()))
     }
 }
 
 /// The most entries kept for servers that are behind; one that is further behind gets the snapshot.
 const MAX_KEPT: u64 = 65_536;
+/// The most entries kept after a snapshot that a server is copying: far more than come meanwhile,
+/// else it would have to begin again for ever (decision 0006).
+const MAX_KEPT_FOR_COPY: u64 = 1 << 20;
+
+/// Whether `entries` can stand in a log of `epoch` from `first` on: INIT is the first entry, and no
+/// other.
+pub(super) fn follows_from(first: Index, entries: &[Arc<Entry>], epoch: Epoch) -> bool {
+    let mut index = first;
+    entries.iter().all(|entry| {
+        let is_init = matches!(entry.op, Op::Init(_));
+        let fits = is_init == (index == Index(1)) && entry.epoch <= epoch;
+        index = index.next();
+        fits
+    })
+}

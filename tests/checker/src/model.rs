@@ -196,14 +196,21 @@ impl State {
             }
         }
         state.deliver_all(bounds);
-        assert!(state.act(Action::Write { server: bounds.members }, bounds), "the highest id leads");
+        assert!(
+            state.act(Action::Write { server: bounds.members }, bounds),
+            "the highest id leads"
+        );
         state.deliver_all(bounds);
         let leader = &state.server(bounds.members).core;
         let (commit, last) = (leader.commit(), leader.last());
         assert!(commit == last && state.violation.is_none(), "all is well at the beginning");
         state.truth = Truth::new(commit);
         for id in 1..=bounds.members {
-            state.with(id, |server| if bounds.slow_disks { server.slow_down() });
+            state.with(id, |server| {
+                if bounds.slow_disks {
+                    server.slow_down()
+                }
+            });
         }
         state
     }
