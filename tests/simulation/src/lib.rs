@@ -11,4 +11,4 @@ pub mod invariants;
 pub mod random;
 pub mod sim;
 
-pub use sim::{Failure, Plan, Report, Sim};
+pub use sim::{Count, Counts, Failure, Kind, Plan, Report, Sim};

@@ -10,37 +10,37 @@ use rollcall_replica::consensus::log::Entry;
 
 use super::Truth;
 
-/// Compares what `node` has committed with what is known to be, and adds what is new.
+/// Compares what `node` has committed since `before` with what is known to be, and adds what is new.
 pub(super) fn check(
     truth: &mut Truth,
     node: u32,
-    replica: &Replica,
+    (replica, before): (&Replica, Index),
     log: &BTreeMap<Index, Arc<Entry>>,
 ) -> Result<(), String> {
     let consensus = replica.consensus();
-    let commit = consensus.commit();
+    let (commit, epoch) = (consensus.commit(), consensus.stored().established);
     // What was compared once does not change without a new process; the tail is compared again.
-    let from = Index(truth.last().0.min(commit.0).saturating_sub(RECHECKED)).next();
+    let from = Index(truth.last().0.min(before.0).saturating_sub(RECHECKED)).next();
     let mut index = from;
     while index <= commit {
-        let Some(entry) = log.get(&index) else {
-            // It came in a snapshot: `applied_state` compares what is left of it.
-            if index > truth.last() {
-                return Err(format!(
-                    "server {node} committed entry {index}, which it does not have"
-                ));
-            }
-            index = index.next();
-            continue;
-        };
-        match truth.entry(index) {
-            None => truth.push(entry, consensus.epoch()),
-            Some(known) if Arc::ptr_eq(known, entry) || known == entry => {}
-            Some(known) => {
+        // What is not held any more is in a snapshot: its own, or one of a server that had committed
+        // it before. `applied_state` compares the latter.
+        let held = consensus.entry(index);
+        match (truth.entry(index), held) {
+            (None, _) => match held.or_else(|| log.get(&index)) {
+                Some(entry) => truth.push(&Arc::clone(entry), epoch),
+                None => {
+                    return Err(format!(
+                        "server {node} committed entry {index}, which it does not have"
+                    ));
+                }
+            },
+            (Some(known), Some(entry)) if !Arc::ptr_eq(known, entry) && known != entry => {
                 return Err(format!(
                     "server {node} committed {entry:?} as entry {index}, another server {known:?}"
                 ));
             }
+            _ => {}
         }
         index = index.next();
     }

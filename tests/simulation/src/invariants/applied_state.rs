@@ -1,5 +1,5 @@
-//! Invariants 7 and 11: what a server has applied is what the committed log leads to, each write
-//! once, in memory or through a snapshot.
+//! Part of invariant 11: what a server has applied is what the committed log leads to, in memory or
+//! through a snapshot.
 
 use super::{Event, Invariant, Truth};
 
@@ -9,7 +9,7 @@ pub(super) struct AppliedState;
 
 impl Invariant for AppliedState {
     fn name(&self) -> &'static str {
-        "7, 11: applied is what was committed"
+        "11: applied is what was committed"
     }
 
     fn observe(&mut self, truth: &Truth, event: &Event<'_>) -> Result<(), String> {

@@ -30,7 +30,8 @@ impl Invariant for Completeness {
         while index <= truth.last() {
             let (ours, theirs) = (consensus.entry(index), truth.entry(index));
             let same = ours.zip(theirs).is_some_and(|(a, b)| Arc::ptr_eq(a, b) || a == b);
-            if !same {
+            // Whoever learns late that it won may be behind a later epoch.
+            if !same && truth.committed_in(index) < Some(consensus.epoch()) {
                 let epoch = consensus.epoch();
                 return Err(format!(
                     "server {node} leads epoch {epoch} with {ours:?} as entry {index}; {theirs:?} \

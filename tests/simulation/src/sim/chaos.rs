@@ -1,6 +1,6 @@
 //! What goes wrong, and the end of it.
 
-use super::{Next, Outcome, Sim};
+use super::{Count, Kind, Next, Outcome, Sim};
 use rollcall_replica::consensus::{Consensus, RoleKind};
 use rollcall_replica::{Input, Replica};
 
@@ -65,17 +65,18 @@ impl Sim {
                 self.crash(node, false)?;
             }
             Trouble::LoseDisk => {
-                // A disk lost during the first start may leave two histories (R26).
-                if self.all_have_begun() {
+                // A disk lost during the first start may leave two histories (R26), which ends what
+                // can be checked.
+                if self.plan.kind == Kind::FirstStart || self.all_have_begun() {
                     self.note(|| format!("{node} crashes and loses its disk"));
                     self.crash(node, true)?;
                 }
             }
             Trouble::Pause => {
+                self.counts.add(Count::Pause);
                 let until = self.now + self.random.between(1_000, 900_000);
                 if let Some(server) = self.servers.get_mut(&node) {
                     server.paused_until = Some(until);
-                    server.well_since = until;
                 }
                 self.note(|| format!("{node} is suspended until {until}"));
             }
@@ -85,6 +86,7 @@ impl Sim {
                 let links = self.servers.get(&node).map(|server| server.links.clone());
                 let links: Vec<_> = links.into_iter().flatten().collect();
                 if let Some(&(peer, link)) = self.random.pick(&links) {
+                    self.counts.add(Count::Flap);
                     self.note(|| format!("the link of {node} and {peer} breaks"));
                     self.link_down(node, peer, link)?;
                     let at = self.now + self.random.between(1, 300_000);
@@ -93,11 +95,26 @@ impl Sim {
             }
             Trouble::Shutdown => {
                 self.note(|| format!("{node} shall shut down"));
-                self.tell(node, Input::Shutdown)?;
+                self.shut_down(node)?;
             }
-            Trouble::SlowDisks => self.slow_until = self.now + self.random.between(1, 800_000),
+            Trouble::SlowDisks => {
+                self.counts.add(Count::SlowDisks);
+                self.slow_until = self.now + self.random.between(1, 800_000);
+            }
         }
         Ok(())
+    }
+
+    fn shut_down(&mut self, node: u32) -> Outcome {
+        let Some(replica) = self.servers.get(&node).and_then(|server| server.replica.as_ref())
+        else {
+            return Ok(());
+        };
+        self.counts.add(Count::Shutdown);
+        if replica.consensus().role() == RoleKind::Leader {
+            self.handing_over = Some(replica.consensus().epoch());
+        }
+        self.tell(node, Input::Shutdown)
     }
 
     /// Any server, the leader more often than others.
@@ -142,25 +159,16 @@ impl Sim {
             }
         }
         self.note(|| format!("cut: {directions:?}"));
+        self.counts.add(Count::Cut);
         for (from, to) in directions {
             self.network.cut(from, to);
-            for id in [from, to] {
-                if let Some(server) = self.servers.get_mut(&id) {
-                    server.well_since = u64::MAX;
-                }
-            }
         }
     }
 
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.note(|| "all cuts heal".to_owned());
         for (from, to) in self.network.heal() {
             self.at(self.now, Next::Arrive { from, to });
-        }
-        for server in self.servers.values_mut() {
-            if server.well_since == u64::MAX {
-                server.well_since = self.now;
-            }
         }
     }
 
@@ -193,6 +201,7 @@ impl Sim {
             && applied.all(|other| other == first)
             && self.servers.values().any(led)
             && self.clients.iter().all(|client| client.open.is_none())
+            && self.all_watchers_are_told()
     }
 
     /// Whether the design promises progress: enough disks are intact.
@@ -222,6 +231,7 @@ impl Sim {
         };
         let servers: Vec<_> = self.servers.iter().map(state).collect();
         let waiting = self.clients.iter().filter(|client| client.open.is_some()).count();
-        format!("{waiting} clients wait; {}", servers.join("; "))
+        let told = self.all_watchers_are_told();
+        format!("{waiting} clients wait; all subscribers told: {told}; {}", servers.join("; "))
     }
 }

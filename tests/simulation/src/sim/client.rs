@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use rollcall_replica::LinkId;
-use rollcall_replica::command::Write;
-use rollcall_shared::id::{ClientId, RequestId, Revision};
+use rollcall_replica::command::{Write, Written};
+use rollcall_shared::id::{ClientId, RequestId, Revision, SessionNumber};
 
 /// A client.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Client {
     pub(super) link: Option<ClientLink>,
     pub(super) next_request: u64,
     pub(super) open: Option<Operation>,
+    /// The first write that was answered: asked again when it may be forgotten (R23).
+    pub(super) earliest: Option<Operation>,
     /// Absent until then.
     pub(super) away_until: u64,
     pub(super) port: u16,
@@ -29,6 +31,8 @@ pub(super) struct ClientLink {
     pub(super) link: LinkId,
     /// Since when its session is answered for on it.
     pub(super) answered: Option<u64>,
+    /// Which session it was told to have.
+    pub(super) session: Option<SessionNumber>,
 }
 
 /// A request that is not answered yet.
@@ -36,12 +40,16 @@ pub(super) struct ClientLink {
 pub struct Operation {
     /// Whose: the number of the client.
     pub client: usize,
+    /// Whose, as servers know it.
+    pub id: ClientId,
     /// Its number.
     pub request: RequestId,
     /// What is asked.
     pub ask: Ask,
     /// When it was asked first.
     pub invoked: u64,
+    /// Whether it was answered before, and is asked once more with its number.
+    pub repeats: bool,
     /// When it is sent again.
     pub(super) again_at: u64,
 }
@@ -58,12 +66,8 @@ pub enum Ask {
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// A number was given out.
-    Number(u64),
-    /// A change of the directory, at this revision.
-    Changed(Revision),
-    /// Something else was answered: refused by the directory, stale.
-    Other,
+    /// Of a write: how it ended.
+    Written(Written),
     /// What was read.
     Read {
         /// The revision of the answer.

@@ -1,20 +1,22 @@
 //! What clients do in a run, and what they make of what servers say.
 
-use rollcall_replica::command::{Applied, Principal, Write, Written};
+use rollcall_replica::command::{Principal, Write, Written};
 use rollcall_replica::consensus::ids::ReadId;
 use rollcall_replica::{Input, LinkId, Output};
 use rollcall_shared::id::{ClientId, RequestId};
 
 use super::client::{Answer, Ask, Client, ClientLink, LATE, Operation};
-use super::{Next, Outcome, Sim};
-use crate::invariants::{Event, NAMES, fingerprint};
+use super::{Count, Next, Outcome, Sim};
+use crate::invariants::{Event, online};
 use crate::random::Random;
 
 impl Client {
     pub(super) fn new(number: u32, random: &mut Random) -> Self {
         let id: ClientId = format!("client-{number}").parse().expect("a client id");
         let port = u16::try_from(random.between(1, 1_000)).unwrap_or(1);
-        Self { id, link: None, next_request: 1, open: None, away_until: 0, port, unlinked_at: 0 }
+        let (link, open, earliest) = (None, None, None);
+        let (next_request, away_until, unlinked_at) = (1, 0, 0);
+        Self { id, link, next_request, open, earliest, away_until, port, unlinked_at }
     }
 }
 
@@ -39,7 +41,7 @@ impl Sim {
             }
             let Some(known) = self.clients.get_mut(client) else { return Ok(()) };
             known.next_request += CONTENT;
-        } else if self.random.one_in(25) {
+        } else if self.random.one_in(self.plan.drops) {
             return self.drop_link(client);
         }
         self.ask(client)
@@ -49,9 +51,13 @@ impl Sim {
     fn drop_link(&mut self, client: usize) -> Outcome {
         let long = self.random.one_in(3);
         let away = self.random.between(1_000, if long { 6_000_000 } else { 300_000 });
+        self.leave(client, self.now + away)
+    }
+
+    pub(super) fn leave(&mut self, client: usize, until: u64) -> Outcome {
         let now = self.now;
         let Some(known) = self.clients.get_mut(client) else { return Ok(()) };
-        known.away_until = now + away;
+        known.away_until = until;
         let Some(link) = known.link.take() else { return Ok(()) };
         known.unlinked_at = now;
         self.note(|| format!("client {client} drops its link to {}", link.node));
@@ -78,7 +84,8 @@ impl Sim {
             6 => Ask::Write(Write::Disconnect { username, device }),
             _ => Ask::Read,
         };
-        let operation = Operation { client, request, ask, invoked, again_at: 0 };
+        let (id, repeats) = (known.id.clone(), false);
+        let operation = Operation { client, id, request, ask, invoked, repeats, again_at: 0 };
         self.observe(&Event::Asked { operation: &operation })?;
         self.note(|| format!("client {client} asks {operation:?}"));
         self.send_request(operation)
@@ -128,13 +135,11 @@ impl Sim {
         if let Some(link) = self.clients.get(client).and_then(|known| known.link) {
             return Ok(Some(link));
         }
-        let running = self.servers.iter().filter(|(_, server)| server.replica.is_some());
-        let running: Vec<u32> = running.map(|(id, _)| *id).collect();
-        let Some(&node) = self.random.pick(&running) else { return Ok(None) };
+        let Some(node) = self.any_running() else { return Ok(None) };
         self.last_client_link += 1;
         let link = LinkId(self.last_client_link);
         let Some(known) = self.clients.get_mut(client) else { return Ok(None) };
-        let made = ClientLink { node, link, answered: None };
+        let made = ClientLink { node, link, answered: None, session: None };
         known.link = Some(made);
         let (id, principal) = (known.id.clone(), Principal::Client(known.id.clone()));
         self.tell(node, Input::Linked { link, client: id, principal })?;
@@ -143,6 +148,13 @@ impl Sim {
             self.tell(node, Input::Open { link, request })?;
         }
         Ok(self.clients.get(client).and_then(|known| known.link))
+    }
+
+    /// Any server that runs.
+    pub(super) fn any_running(&mut self) -> Option<u32> {
+        let running = self.servers.iter().filter(|(_, server)| server.replica.is_some());
+        let running: Vec<u32> = running.map(|(id, _)| *id).collect();
+        self.random.pick(&running).copied()
     }
 
     /// The process is gone, and all links to it.
@@ -158,7 +170,14 @@ impl Sim {
     /// A server says something; it may be for a client.
     pub(super) fn heard(&mut self, node: u32, output: &Output) -> Outcome {
         match output {
-            Output::Opened { link, .. } => self.answered_link(node, *link),
+            Output::Opened { link, session, .. } => {
+                self.answered_link(node, *link);
+                for known in self.clients.iter_mut().filter_map(|client| client.link.as_mut()) {
+                    if (known.node, known.link) == (node, *link) {
+                        known.session = Some(*session);
+                    }
+                }
+            }
             Output::Written { link, request, written } => {
                 self.answered_link(node, *link);
                 let of = |known: &Client| known.link.is_some_and(|l| l.link == *link);
@@ -167,7 +186,7 @@ impl Sim {
                 if let Some(open) = open
                     .filter(|open| open.request == *request && matches!(open.ask, Ask::Write(_)))
                 {
-                    return self.take_answer(&open, &answer(written));
+                    return self.take_answer(&open, &Answer::Written(written.clone()));
                 }
             }
             Output::Refused { link, request, .. } => {
@@ -180,9 +199,15 @@ impl Sim {
                     }
                 }
             }
+            Output::Readable { read } if Self::is_of_watcher(*read) => {
+                self.watcher_may_begin(node, *read);
+            }
             Output::Readable { read } => return self.read(node, *read),
+            Output::Changed(change) => return self.changed(node, change),
+            Output::Installed { revision } => self.installed(node, *revision),
             Output::SessionEnded { link } => return self.close_client(node, *link),
             Output::CutOff => {
+                self.drop_watchers_of(node);
                 let of = |client: &Client| client.link.filter(|link| link.node == node);
                 let links: Vec<_> = self.clients.iter().filter_map(of).collect();
                 for link in links.into_iter().filter(|link| link.answered.is_some()) {
@@ -233,54 +258,55 @@ impl Sim {
             return Ok(());
         };
         let directory = replica.directory();
-        let answer = Answer::Read { revision: directory.revision(), state: fingerprint(directory) };
+        let answer = Answer::Read { revision: directory.revision(), state: online(directory) };
         self.take_answer(&open, &answer)
     }
 
     fn take_answer(&mut self, operation: &Operation, answer: &Answer) -> Outcome {
-        self.answered += 1;
+        self.counts.add(match answer {
+            Answer::Written(Written::Applied(_)) if operation.repeats => Count::Repeat,
+            Answer::Written(Written::Applied(_)) => Count::Write,
+            Answer::Written(_) => Count::NotApplied,
+            Answer::Read { .. } => Count::Read,
+        });
+        self.trace.debug(answer);
         if let Some(known) = self.clients.get_mut(operation.client) {
             known.open = None;
         }
         self.note(|| format!("client {} is answered {answer:?}", operation.client));
-        self.observe(&Event::Answered { operation, answer })
+        self.observe(&Event::Answered { operation, answer })?;
+        self.ask_once_more(operation, answer)
     }
 
-    /// Looks at the sessions that were ended: whose client has had an answered link for long, to a
-    /// server that was well all the while, must not be among them (invariant 12).
-    pub(super) fn check_ended(&mut self) -> Outcome {
-        for ended in std::mem::take(&mut self.truth.ended) {
-            let of = |client: &&Client| client.id.as_str() == ended;
-            let Some(client) = self.clients.iter().find(of) else { continue };
-            let Some(ClientLink { node, answered: Some(since), .. }) = client.link else {
-                continue;
-            };
-            let Some(server) = self.servers.get(&node) else { continue };
-            let quiet = self.plan.timings.grace + 2 * self.plan.timings.cutoff_wait;
-            let quiet = u64::try_from(quiet.as_micros()).unwrap_or(u64::MAX);
-            let well = server.replica.is_some()
-                && server.well_since.saturating_add(quiet) <= self.now
-                && since + quiet <= self.now;
-            if well {
-                self.observe(&Event::EndedWhileLinked { client: &ended })?;
+    /// A session that ended meanwhile is a reason to ask again (R23). A client may also have missed
+    /// the answer, now or long ago.
+    fn ask_once_more(&mut self, operation: &Operation, answer: &Answer) -> Outcome {
+        let Some(known) = self.clients.get_mut(operation.client) else { return Ok(()) };
+        let again = match answer {
+            Answer::Read { .. } => None,
+            Answer::Written(Written::NotCurrent) => Some(operation),
+            Answer::Written(_) if self.random.one_in(REPEATS) => Some(operation),
+            Answer::Written(_) if self.random.one_in(REPEATS_EARLIEST) => known.earliest.as_ref(),
+            Answer::Written(_) => {
+                known.earliest.get_or_insert_with(|| operation.clone());
+                None
             }
-        }
-        Ok(())
+        };
+        let Some(again) = again.filter(|_| self.breaking) else { return Ok(()) };
+        let again = Operation { repeats: true, again_at: self.now, ..again.clone() };
+        known.open = Some(again.clone());
+        self.observe(&Event::Asked { operation: &again })
     }
 }
 
-fn answer(written: &Written) -> Answer {
-    match written {
-        Written::Applied(Applied::Numbers { first, .. }) => Answer::Number(*first),
-        Written::Applied(
-            Applied::Connected { revision, .. } | Applied::Disconnected { revision, .. },
-        ) => Answer::Changed(*revision),
-        _ => Answer::Other,
-    }
-}
-
-/// More clients than any run has.
-const READERS: u64 = 64;
+/// One write in so many is asked again although it was answered.
+const REPEATS: u64 = 12;
+/// And its client's first write, once in so many.
+const REPEATS_EARLIEST: u64 = 25;
+/// The names that clients register.
+const NAMES: [&str; 6] = ["ann", "bob", "cat", "dan", "eve", "fay"];
+/// More clients and subscribers than any run has.
+pub(super) const READERS: u64 = 64;
 /// Above every number of a request that is asked while things break.
 const CONTENT: u64 = 1 << 40;
 /// The numbers of `Hello`s: theirs are not looked at.

@@ -1,4 +1,5 @@
-//! What may go wrong in a run, and how often: drawn from the seed.
+//! What may go wrong in a run, and how often: drawn from the seed, some of everything or much of one
+//! kind.
 
 use std::time::Duration;
 
@@ -6,15 +7,53 @@ use rollcall_replica::consensus::config::Timings;
 
 use crate::random::Random;
 
+/// What a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Some of everything.
+    General,
+    /// Clients that come and go, short grace, changing leaders (R29–R35).
+    Sessions,
+    /// Crashes and lost disks before the cluster serves anyone (R26).
+    FirstStart,
+    /// Snapshots of few entries, and servers that are behind for long.
+    Snapshots,
+    /// Shutdowns (R24).
+    HandOver,
+    /// Disks that are lost again and again once the cluster runs (R27, R28).
+    LostDisks,
+    /// Links that break all the time and disks slower than elections are tried again (R8).
+    Liveness,
+}
+
+impl Kind {
+    /// All kinds, and what a person calls them.
+    pub const ALL: [(&str, Self); 7] = [
+        ("general", Self::General),
+        ("sessions", Self::Sessions),
+        ("first-start", Self::FirstStart),
+        ("snapshots", Self::Snapshots),
+        ("hand-over", Self::HandOver),
+        ("lost-disks", Self::LostDisks),
+        ("liveness", Self::Liveness),
+    ];
+}
+
 /// The conditions of one run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// From which all else follows.
     pub seed: u64,
+    /// What it is about.
+    pub kind: Kind,
     /// How many servers.
     pub members: u32,
     /// How many clients.
     pub clients: u32,
+    /// How many subscribers.
+    pub watchers: u32,
+    /// How many changes a server keeps for subscribers that resume.
+    pub history: usize,
     /// How long things break, in microseconds of simulated time.
     pub break_for: u64,
     /// The longest time of a message on its way.
@@ -29,12 +68,16 @@ pub struct Plan {
     pub damage: u64,
     /// One output in so many is the last of its process, or none (0).
     pub crash_within: u64,
+    /// A client drops its link instead of asking once in so many times.
+    pub drops: u64,
     /// After how many entries a snapshot is taken.
     pub snapshot_every: u64,
     /// How long the protocol waits.
     pub timings: Timings,
     /// How far clocks differ in rate, in parts per million, either way.
     pub drift: u64,
+    /// What is tried when all is well again: drawn in the run.
+    pub trial: u64,
 }
 
 /// Mean times between troubles, in milliseconds; 0 is never.
@@ -59,25 +102,52 @@ pub struct Troubles {
 }
 
 impl Plan {
-    /// The plan of `seed`, for `members` servers or any number from 1 to 7.
+    /// The plan of `seed`, of any kind, for `members` servers or any number from 1 to 7.
     #[must_use]
     pub fn new(seed: u64, members: Option<u32>) -> Self {
+        let kind = match Random::new(!seed).below(12) {
+            0 => Kind::Sessions,
+            1 => Kind::FirstStart,
+            2 => Kind::Snapshots,
+            3 => Kind::HandOver,
+            4 => Kind::LostDisks,
+            5 => Kind::Liveness,
+            _ => Kind::General,
+        };
+        Self::directed(kind, seed, members)
+    }
+
+    /// The plan of `seed` of one kind.
+    #[must_use]
+    pub fn directed(kind: Kind, seed: u64, members: Option<u32>) -> Self {
         let mut random = Random::new(seed);
+        let mut plan = Self::general(seed, members, &mut random);
+        plan.kind = kind;
+        match kind {
+            Kind::General => {}
+            Kind::Sessions => plan.of_sessions(&mut random),
+            Kind::FirstStart => plan.of_first_start(&mut random),
+            Kind::Snapshots => plan.of_snapshots(&mut random),
+            Kind::HandOver => plan.of_hand_over(&mut random),
+            Kind::LostDisks => plan.of_lost_disks(&mut random),
+            Kind::Liveness => plan.of_liveness(&mut random),
+        }
+        plan
+    }
+
+    fn general(seed: u64, members: Option<u32>, random: &mut Random) -> Self {
         // Small clusters have the most interesting ties; large ones are slow to simulate.
         let sizes = [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 6, 7];
         let drawn = *random.pick(&sizes).unwrap_or(&3);
-        let often = |random: &mut Random, mean: u64, odds: u64| {
-            if random.one_in(odds) { random.between(mean / 3, mean * 3) } else { 0 }
-        };
         let troubles = Troubles {
-            crash: often(&mut random, 1_200, 2),
-            pause: often(&mut random, 1_500, 3),
-            cut: often(&mut random, 700, 2),
+            crash: often(random, 1_200, 2),
+            pause: often(random, 1_500, 3),
+            cut: often(random, 700, 2),
             heal: random.between(300, 1_500),
-            flap: often(&mut random, 400, 3),
-            lose_disk: often(&mut random, 4_000, 6),
-            shutdown: often(&mut random, 2_500, 4),
-            slow_disks: often(&mut random, 3_000, 4),
+            flap: often(random, 400, 3),
+            lose_disk: often(random, 4_000, 6),
+            shutdown: often(random, 2_500, 4),
+            slow_disks: often(random, 3_000, 4),
         };
         let millis = Duration::from_millis;
         let quick = random.one_in(2);
@@ -90,8 +160,11 @@ impl Plan {
         };
         Self {
             seed,
+            kind: Kind::General,
             members: members.unwrap_or(drawn),
             clients: random.between(1, 5).try_into().unwrap_or(1),
+            watchers: random.between(0, 2).try_into().unwrap_or(1),
+            history: *random.pick(&[2, 8, 40]).unwrap_or(&8),
             break_for: random.between(1_000, 6_000) * 1_000,
             delay: *random.pick(&[200, 2_000, 20_000, 120_000]).unwrap_or(&200),
             fsync: *random.pick(&[1, 200, 5_000, 60_000, 250_000]).unwrap_or(&200),
@@ -99,9 +172,80 @@ impl Plan {
             troubles,
             damage: if random.one_in(4) { random.between(200, 5_000) } else { 0 },
             crash_within: if random.one_in(3) { random.between(300, 6_000) } else { 0 },
+            drops: 25,
             snapshot_every: *random.pick(&[5, 20, 200, 32_768]).unwrap_or(&200),
             timings,
             drift: if random.one_in(2) { 4_900 } else { 0 },
+            trial: random.any(),
         }
     }
+
+    fn of_sessions(&mut self, random: &mut Random) {
+        self.clients = random.between(4, 8).try_into().unwrap_or(4);
+        self.drops = random.between(3, 8);
+        self.break_for = random.between(3_000, 8_000) * 1_000;
+        self.timings.grace = Duration::from_millis(*random.pick(&[50, 200, 600]).unwrap_or(&200));
+        (self.delay, self.fsync) = (*random.pick(&[200, 5_000, 20_000]).unwrap_or(&200), 200);
+        self.in_memory = false;
+        self.troubles = Troubles {
+            crash: often(random, 800, 2),
+            pause: often(random, 1_000, 2),
+            cut: often(random, 1_000, 2),
+            heal: random.between(500, 3_000),
+            flap: often(random, 400, 2),
+            shutdown: often(random, 1_200, 2),
+            ..Troubles::default()
+        };
+    }
+
+    fn of_first_start(&mut self, random: &mut Random) {
+        self.break_for = random.between(500, 2_500) * 1_000;
+        self.in_memory = random.one_in(3);
+        self.crash_within = random.between(10, 200);
+        self.troubles = Troubles {
+            crash: often(random, 200, 2),
+            cut: often(random, 400, 3),
+            heal: random.between(100, 800),
+            flap: often(random, 150, 3),
+            lose_disk: often(random, 300, 2),
+            slow_disks: often(random, 800, 3),
+            ..Troubles::default()
+        };
+    }
+
+    fn of_snapshots(&mut self, random: &mut Random) {
+        self.snapshot_every = random.between(1, 6);
+        self.clients = random.between(3, 6).try_into().unwrap_or(3);
+        (self.delay, self.fsync) = (*random.pick(&[200, 5_000]).unwrap_or(&200), 200);
+        self.troubles.cut = random.between(200, 800);
+        self.troubles.heal = random.between(800, 3_000);
+        self.troubles.lose_disk = often(random, 1_500, 3);
+    }
+
+    fn of_hand_over(&mut self, random: &mut Random) {
+        self.troubles.shutdown = random.between(100, 500);
+        self.in_memory = false;
+        self.delay = *random.pick(&[200, 2_000, 20_000]).unwrap_or(&200);
+    }
+
+    fn of_lost_disks(&mut self, random: &mut Random) {
+        self.troubles.lose_disk = random.between(300, 1_500);
+        self.troubles.crash = often(random, 500, 2);
+        self.in_memory = random.one_in(4);
+        self.crash_within = if random.one_in(2) { random.between(50, 1_000) } else { 0 };
+        self.delay = *random.pick(&[200, 2_000, 20_000]).unwrap_or(&200);
+        self.fsync = *random.pick(&[200, 5_000, 60_000]).unwrap_or(&200);
+    }
+
+    fn of_liveness(&mut self, random: &mut Random) {
+        self.troubles.flap = random.between(20, 150);
+        self.troubles.slow_disks = often(random, 500, 2);
+        self.fsync = *random.pick(&[5_000, 60_000, 250_000]).unwrap_or(&60_000);
+        self.delay = *random.pick(&[2_000, 20_000, 120_000]).unwrap_or(&2_000);
+    }
+}
+
+/// Once in `odds` times, a mean time of about `mean`; else never.
+const fn often(random: &mut Random, mean: u64, odds: u64) -> u64 {
+    if random.one_in(odds) { random.between(mean / 3, mean * 3) } else { 0 }
 }

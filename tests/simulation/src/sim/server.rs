@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollcall_replica::consensus::config::{Config as ConsensusConfig, Genesis, Members};
-use rollcall_replica::consensus::ids::{Boot, ClusterId, Index, PeerLink, ProcessId};
+use rollcall_replica::consensus::ids::{Boot, ClusterId, Index, PeerLink, ProcessId, ReadId};
 use rollcall_replica::consensus::journal::{Base, Record};
-use rollcall_replica::consensus::log::{Entry, Op};
+use rollcall_replica::consensus::log::Entry;
 use rollcall_replica::directory::Bounds;
-use rollcall_replica::{Config, Replica};
+use rollcall_replica::{Config, History, Replica};
 use rollcall_shared::id::{NodeId, Revision};
 use rollcall_shared::time::Instant;
 
 use super::disk::Disk;
 use super::plan::Plan;
-use super::{Next, Outcome, Sim};
+use super::{Count, Next, Outcome, Sim};
 use crate::invariants::Event;
 use crate::random::Random;
 
@@ -29,13 +29,17 @@ pub(super) struct Server {
     /// The links whose end is up here.
     pub(super) links: BTreeMap<u32, PeerLink>,
     pub(super) paused_until: Option<u64>,
-    /// Since when it was neither suspended nor cut off nor newly started.
-    pub(super) well_since: u64,
+    /// When it was suspended last.
+    pub(super) woken_at: u64,
     pub(super) wake_at: Option<u64>,
     /// All entries that its process gave to the disk or found there, compacted ones too.
     pub(super) log: BTreeMap<Index, Arc<Entry>>,
     /// The commit index that was compared last.
     pub(super) commit: Index,
+    /// The last changes, for subscriptions.
+    pub(super) history: History,
+    /// Subscriptions whose read point has come.
+    pub(super) ready: Vec<ReadId>,
 }
 
 /// A clock that is off, and runs a little fast or slow.
@@ -69,10 +73,12 @@ impl Server {
             clock: Clock { offset: random.below(1_000_000_000), rate },
             links: BTreeMap::new(),
             paused_until: None,
-            well_since: 0,
+            woken_at: 0,
             wake_at: None,
             log: BTreeMap::new(),
             commit: Index(0),
+            history: History::new(Revision(0), 0, 0),
+            ready: Vec::new(),
         }
     }
 
@@ -104,28 +110,6 @@ impl Server {
 }
 
 impl Sim {
-    /// Whether a record begins a life of the cluster other than the one known.
-    pub(super) fn begins_anew(&self, record: &Record) -> bool {
-        let Record::Append { entries, .. } = record else { return false };
-        let Some(Op::Init(init)) = entries.first().map(|entry| &entry.op) else { return false };
-        self.begun.is_some_and(|cluster| cluster != init.cluster)
-    }
-
-    /// A second life may begin only where nothing is left of the first, or where that one served
-    /// nobody (R26). What follows is another history: the run ends.
-    pub(super) fn check_rebirth(&mut self, node: u32) -> Outcome {
-        let served = self.truth.log.iter().any(|entry| matches!(entry.op, Op::Command(_)));
-        let has = |server: &Server| server.disk.durable.log.cluster() == self.begun;
-        let left: Vec<u32> =
-            self.servers.iter().filter(|(_, s)| has(s)).map(|(id, _)| *id).collect();
-        self.note(|| format!("{node} begins a second life; {left:?} have the first"));
-        if served && !left.is_empty() {
-            let what = format!("{node} begins a second life; {left:?} still have the first");
-            return Err(self.failure("one history", what));
-        }
-        Ok(())
-    }
-
     pub(super) fn start(&mut self, node: u32) -> Outcome {
         let running = self.servers.get(&node).is_none_or(|server| server.replica.is_some());
         if running {
@@ -152,7 +136,9 @@ impl Sim {
         let stored = server.disk.durable.clone();
         let now = server.clock.local(self.now);
         let replica = Replica::new(now, config, stored.clone());
-        server.commit = Index(0);
+        let history = History::new(replica.directory().revision(), self.plan.history, usize::MAX);
+        (server.history, server.commit) = (history, Index(0));
+        server.ready.clear();
         server.log.clear();
         let mut index = stored.log.first();
         while let Some(entry) = stored.log.entry(index) {
@@ -160,7 +146,6 @@ impl Sim {
             index = index.next();
         }
         server.process = process;
-        server.well_since = self.now;
         server.wake_at = None;
         let started = Event::Started { node, stored: &stored, replica: &replica };
         self.observe(&started)?;
@@ -183,6 +168,7 @@ impl Sim {
         if server.replica.take().is_none() {
             return Ok(());
         }
+        self.counts.add(Count::Crash);
         server.disk.crash(&mut self.random);
         server.paused_until = None;
         let links = std::mem::take(&mut server.links);
@@ -190,6 +176,7 @@ impl Sim {
         if lose {
             server.disk.lose();
             self.lost_disks += 1;
+            self.counts.add(Count::LostDisk);
             self.observe(&Event::LostDisk { node })?;
         }
         self.network.drop_of(node);
@@ -200,7 +187,10 @@ impl Sim {
             }
         }
         self.drop_clients_of(node);
-        let back = if self.breaking { self.random.between(1_000, 1_500_000) } else { 1_000 };
+        self.drop_watchers_of(node);
+        // A quick one is back before others have noticed.
+        let most = if self.random.one_in(3) { 30_000 } else { 1_500_000 };
+        let back = if self.breaking { self.random.between(1_000, most) } else { 1_000 };
         self.at(self.now + back, Next::Start { node });
         Ok(())
     }
