@@ -284,22 +284,33 @@ impl Consensus {
         Ok(self.append(Op::Command(command)))
     }
 
-    /// Sends a message about sessions to a server, on the link of now. Whether there was one.
-    pub fn send_session(&mut self, now: Instant, node: NodeId, message: SessionMessage) -> bool {
+    /// Sends a message about sessions to a server, if `link` is the one to it still. Whether it is.
+    pub fn send_session(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        link: PeerLink,
+        message: SessionMessage,
+    ) -> bool {
         self.now = now;
-        let linked = self.peers.get(&node).is_some_and(|peer| peer.hello.is_some());
+        let same = |peer: &Peer| peer.link == link && peer.hello.is_some();
+        let linked = self.peers.get(&node).is_some_and(same);
         if linked {
             self.send(node, Message::Session(message));
         }
         linked
     }
 
-    /// Sends a message about sessions before all that waits to be polled: the answer to
-    /// [`Output::Following`], to be given before the next output is polled (R32).
-    pub fn report(&mut self, node: NodeId, message: SessionMessage) {
-        if let Some(peer) = self.peers.get(&node) {
+    /// Sends messages about sessions, in their order, before all that waits to be polled: the answer
+    /// to [`Output::Following`], to be given before the next output is polled (R32). Where `link`
+    /// has ended meanwhile nothing is sent: the next one begins with HELLO, and its report follows.
+    pub fn report(&mut self, node: NodeId, link: PeerLink, messages: Vec<SessionMessage>) {
+        if self.peers.get(&node).is_none_or(|peer| peer.link != link) {
+            return;
+        }
+        for message in messages.into_iter().rev() {
             let frame = Frame { number: 0, message: Message::Session(message) };
-            self.outputs.push_front(Output::Send { peer: node, link: peer.link, frame });
+            self.outputs.push_front(Output::Send { peer: node, link, frame });
         }
     }
 

@@ -60,8 +60,6 @@ pub enum Fault {
     NoWaitForOldLeases,
     /// A commit does not wait for those who may answer reads.
     NoWaitForLeaseHolders,
-    /// A promise is repeated to a candidate that restarted.
-    PromiseToRestarted,
     /// The acknowledgement of a server counts for its own admission.
     AdmitCountsItself,
     /// The promise of a server that was replaced counts.
@@ -72,7 +70,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 29] = [
         Self::CommitWithoutQuorum,
         Self::ElectWithoutQuorum,
         Self::ReadsByBelief,
@@ -99,7 +97,6 @@ impl Fault {
         Self::GrantBeyondLease,
         Self::NoWaitForOldLeases,
         Self::NoWaitForLeaseHolders,
-        Self::PromiseToRestarted,
         Self::AdmitCountsItself,
         Self::SupersededPromise,
         Self::LeaseOutlivesPromise,

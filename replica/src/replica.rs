@@ -26,6 +26,7 @@ use crate::directory::{Change, Directory, Effect, Users};
 use crate::sessions::attached::{Attached, Waits};
 use crate::sessions::links::Links;
 use crate::sessions::message::{SessionBody, SessionMessage};
+use crate::sessions::writes::Writes;
 
 /// A client's link to this server. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -206,7 +207,8 @@ pub enum Output {
         link: LinkId,
     },
     /// This server has heard of no leader for so long that its clients should move: links with a
-    /// session or a subscription are to be closed (R34).
+    /// session or a subscription are to be closed (R34). Any link of a known client may have got a
+    /// session without asking (R29).
     CutOff,
     /// The server ends.
     Stop(StopReason),
@@ -248,19 +250,33 @@ pub struct Replica {
     /// The last entry that was applied.
     applied: Index,
     links: Links,
+    writes: Writes,
     /// What this server knows of sessions while it leads.
     leading: Option<Attached>,
-    /// The leader this server reported its links to.
-    following: Option<(NodeId, PeerLink, Epoch)>,
+    following: Option<Following>,
+    /// When a leader was in contact with this server last, as far as that is known (R34).
+    heard: Instant,
+    /// That time as it was when the clients were told to move.
+    cut_off: Option<Instant>,
+    /// Before that time no more sessions end.
+    expires_from: Instant,
     /// Requests that are answered by then at the latest, in the order of that time.
     deadlines: VecDeque<(Instant, Waiter)>,
     /// Reads and the entry each waits for, once known.
     reads: BTreeMap<ReadId, Option<Index>>,
     readable: BTreeSet<(Index, ReadId)>,
-    /// Whether the clients were told to move, and this server has not been heard since.
-    cut_off: bool,
     outputs: VecDeque<Output>,
     effects: Vec<Effect>,
+}
+
+/// The leader this server reported its links to.
+#[derive(Clone, Copy, Debug)]
+struct Following {
+    leader: NodeId,
+    link: PeerLink,
+    epoch: Epoch,
+    /// When it did.
+    since: Instant,
 }
 
 /// Who waits until a deadline.
@@ -293,12 +309,15 @@ impl Replica {
             directory,
             applied,
             links: Links::default(),
+            writes: Writes::default(),
             leading: None,
             following: None,
+            heard: now,
+            cut_off: None,
+            expires_from: now,
             deadlines: VecDeque::new(),
             reads: BTreeMap::new(),
             readable: BTreeSet::new(),
-            cut_off: false,
             outputs: VecDeque::new(),
             effects: Vec::new(),
         }
@@ -382,6 +401,7 @@ impl Replica {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.leading.as_ref().and_then(Attached::next_deadline);
+        let session = session.map(|at| at.max(self.expires_from));
         let waiting = self.deadlines.front().map(|(at, _)| *at);
         [self.consensus.poll_timeout(), session, waiting].into_iter().flatten().min()
     }
@@ -427,13 +447,16 @@ impl Replica {
         let SessionMessage { epoch, body } = message;
         match body {
             SessionBody::Attached { .. } | SessionBody::Overloaded { .. } => {
-                if self.following == Some((peer, link, epoch)) {
-                    self.handle_from_leader(body);
+                let of_leader = |following: &Following| {
+                    (following.leader, following.link, following.epoch) == (peer, link, epoch)
+                };
+                if let Some(following) = self.following.filter(of_leader) {
+                    self.handle_from_leader(following, body);
                 }
             }
             SessionBody::Attach(_) | SessionBody::Detach { .. } | SessionBody::Write { .. } => {
                 if self.leading.as_ref().is_some_and(|leading| leading.epoch() == epoch) {
-                    self.handle_from_follower(peer, body);
+                    self.handle_from_follower(peer, link, body);
                 }
             }
         }

@@ -1,11 +1,13 @@
 //! Sessions of clients across servers (section 7 of the replication design).
 //!
-//! Each server knows the links of its clients (module `links`); the leader knows which server keeps which
-//! session alive (module `attached`). None of that is stored: it is reported anew to each leader.
+//! Each server knows the links of its clients (module `links`) and their writes on their way (module
+//! `writes`); the leader knows which server keeps which session alive (module `attached`). None of
+//! that is stored: it is reported anew to each leader.
 
 pub(crate) mod attached;
 pub(crate) mod links;
 pub mod message;
+pub(crate) mod writes;
 
 use rollcall_shared::id::ClientId;
 

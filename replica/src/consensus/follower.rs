@@ -124,9 +124,7 @@ impl Consensus {
         if epoch > promised {
             self.raise(epoch);
             self.promised_to = Some(process);
-        } else if epoch < promised
-            || (self.promised_to != Some(process) && !planted(Fault::PromiseToRestarted))
-        {
+        } else if epoch < promised || self.promised_to != Some(process) {
             // A candidate that restarted does not resume: its promises may be those of entries it
             // no longer has (R7).
             self.send(node, Message::Nack { epoch, promised });

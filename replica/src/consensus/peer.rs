@@ -193,7 +193,8 @@ impl Consensus {
             node: self.config.me,
             boot,
             process: self.config.process,
-            cluster: self.stored.log.cluster().filter(|_| self.is_durable(self.marks.cluster)),
+            // Even before it is durable: who has copied anything is not empty (R26).
+            cluster: self.stored.log.cluster(),
             voter: self.is_voter(),
             settings: self.settings,
             promised: self.stored.promised,

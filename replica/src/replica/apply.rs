@@ -1,12 +1,17 @@
 //! What committed entries do here: to the state, and to those who wait for them.
 
-use crate::command::Command;
+use rollcall_shared::id::{ClientId, RequestId};
+use rollcall_shared::message::RequestKind;
+
+use crate::command::{Command, Generation, Written};
 use crate::consensus::ids::Index;
 use crate::consensus::log::{Op, Snapshot};
 use crate::directory::{Directory, Effect, Outcome};
+use crate::sessions::Identity;
 use crate::sessions::links::LinkSession;
+use crate::sessions::writes::PendingWrite;
 
-use super::{Output, Replica};
+use super::{LinkId, Output, Refused, Replica};
 
 impl Replica {
     /// Applies the committed entries up to `index`, in order.
@@ -42,25 +47,18 @@ impl Replica {
                 let Outcome::Opened(opened) = outcome else { return };
                 self.opened(index, &who, opened);
                 // Other links of the client keep the session alive too (R29).
-                for link in self.links.of(&who).collect::<Vec<_>>() {
-                    let without =
-                        |link: &crate::sessions::links::Link| link.session == LinkSession::Without;
-                    if self.links.get(link).is_some_and(without)
-                        && self.live_generation(&who).is_some()
-                    {
+                if self.live_generation(&who).is_some() {
+                    for link in self.links_with(&who, LinkSession::Without) {
                         self.ask_for_session(link);
                     }
                 }
             }
             Command::Write { client, generation, request, write } => {
-                let who = client.clone();
+                let (who, kind) = (client.clone(), write.kind());
                 let outcome =
                     self.change(index, Command::Write { client, generation, request, write });
                 let Outcome::Written(written) = outcome else { return };
-                for link in self.links.take_writes(&who, request) {
-                    let written = written.clone();
-                    self.outputs.push_back(Output::Written { link, request, written });
-                }
+                self.answer_write(&who, generation, request, kind, &written);
             }
             Command::Expire { client, generation } => {
                 let owner = self.directory.live_session(&client).map(|(_, owner)| owner.clone());
@@ -68,14 +66,40 @@ impl Replica {
                 let outcome = self.change(index, Command::Expire { client, generation });
                 let (Outcome::Expired(true), Some(who)) = (outcome, who) else { return };
                 // Only a server that was cut off can have links of it left (R34).
-                for link in self.links.of(&who).collect::<Vec<_>>() {
-                    if self.links.get(link).map(|link| link.session)
-                        == Some(LinkSession::Live(generation))
-                    {
-                        self.outputs.push_back(Output::SessionEnded { link });
-                    }
+                for link in self.links_with(&who, LinkSession::Live(generation)) {
+                    self.outputs.push_back(Output::SessionEnded { link });
                 }
             }
+        }
+    }
+
+    fn links_with(&self, who: &Identity, session: LinkSession) -> Vec<LinkId> {
+        let has = |link: &LinkId| self.links.get(*link).is_some_and(|l| l.session == session);
+        self.links.of(who).filter(has).collect()
+    }
+
+    /// Answers those who wait for the write of an entry. What depends on the session is said only
+    /// to writes of that one: others have entries of their own.
+    fn answer_write(
+        &mut self,
+        client: &ClientId,
+        generation: Generation,
+        request: RequestId,
+        kind: RequestKind,
+        written: &Written,
+    ) {
+        let copies = self.writes.copies(client, request);
+        let of_session = matches!(written, Written::NotCurrent | Written::Full);
+        let is_meant = |pending: &PendingWrite| {
+            pending.write.kind() == kind && (!of_session || pending.generation == generation)
+        };
+        for link in self.writes.take(client, request, is_meant) {
+            // There may be room when the next copy is applied.
+            self.outputs.push_back(if *written == Written::Full && copies > 1 {
+                Output::Refused { link, request, why: Refused::OutcomeUnknown }
+            } else {
+                Output::Written { link, request, written: written.clone() }
+            });
         }
     }
 
@@ -102,7 +126,29 @@ impl Replica {
         let revision = self.directory.revision();
         self.outputs.push_back(Output::Installed { revision });
         self.release_reads();
+        self.compare_links();
         // Writes that the snapshot contains are answered when they are applied once more.
         self.pass_on_again();
+    }
+
+    /// Does for the links here what the entries would have done that a snapshot stands for: a
+    /// session that was opened is asked for, one that has ended ends its links.
+    fn compare_links(&mut self) {
+        let (mut opened, mut ended) = (Vec::new(), Vec::new());
+        for (id, link) in self.links.each() {
+            let live = self.live_generation(&link.who);
+            match link.session {
+                LinkSession::Without if live.is_some() => opened.push(id),
+                // One that is opened after the snapshot is not in it yet.
+                LinkSession::Live(has) if live != Some(has) && has.0 <= self.applied.0 => {
+                    ended.push(id);
+                }
+                _ => {}
+            }
+        }
+        for link in opened {
+            self.ask_for_session(link);
+        }
+        self.outputs.extend(ended.into_iter().map(|link| Output::SessionEnded { link }));
     }
 }

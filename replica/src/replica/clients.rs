@@ -2,15 +2,16 @@
 
 use rollcall_shared::id::{ClientId, NodeId, RequestId};
 
-use super::{LinkId, Output, Refused, Replica, Waiter};
+use super::{Following, LinkId, Output, Refused, Replica, Waiter};
 use crate::NoSession;
-use crate::command::{Applied, Command, Generation, Write, Written};
+use crate::command::{Applied, Generation, Write, Written};
 use crate::consensus::Rejected;
 use crate::consensus::ids::{Epoch, Index, PeerLink, ReadId};
 use crate::fault::{Fault, planted};
 use crate::sessions::Identity;
-use crate::sessions::links::{LinkSession, PendingWrite, Request};
-use crate::sessions::message::{Attach, Session, SessionBody, SessionMessage};
+use crate::sessions::links::{LinkSession, Request};
+use crate::sessions::message::{Attach, MAX_ATTACHES, Session, SessionBody, SessionMessage};
+use crate::sessions::writes::PendingWrite;
 
 impl Replica {
     pub(super) fn handle_linked(&mut self, link: LinkId, who: Identity) {
@@ -22,32 +23,40 @@ impl Replica {
     }
 
     pub(super) fn handle_open(&mut self, link: LinkId, request: RequestId) {
-        let Some(known) = self.links.get_mut(link) else { return };
-        known.waiting.push_back(Request::Open(request));
-        self.wait_for(Waiter::Request(link, request));
-        self.ask_for_session(link);
+        if self.await_session(link, Request::Open(request)) {
+            self.ask_for_session(link);
+        }
     }
 
     pub(super) fn handle_write(&mut self, link: LinkId, request: RequestId, write: Write) {
-        let Some(known) = self.links.get_mut(link) else { return };
-        match known.session {
-            LinkSession::Live(generation) => {
-                let client = known.who.0.clone();
-                let pending = PendingWrite { link, generation, request, write, sent: false };
-                self.submit(client, pending);
-            }
-            session => {
-                known.waiting.push_back(Request::Write(request, write));
-                self.wait_for(Waiter::Request(link, request));
-                if session == LinkSession::Without {
-                    self.ask_for_session(link);
-                }
-            }
+        let Some(known) = self.links.get(link) else { return };
+        let (client, session) = (known.who.0.clone(), known.session);
+        if let LinkSession::Live(generation) = session {
+            self.wait_for(Waiter::Request(link, request));
+            self.submit(client, PendingWrite::new(link, generation, request, write));
+        } else if self.await_session(link, Request::Write(request, write))
+            && session == LinkSession::Without
+        {
+            self.ask_for_session(link);
         }
+    }
+
+    /// A request waits for the session of its link. Whether it does: there is a bound.
+    fn await_session(&mut self, link: LinkId, request: Request) -> bool {
+        let id = request.id();
+        let Some(known) = self.links.get_mut(link) else { return false };
+        let refused = known.push_waiting(request).err();
+        match &refused {
+            None => self.wait_for(Waiter::Request(link, id)),
+            Some(Request::Open(_)) => self.refuse(link, id, Refused::Overloaded),
+            Some(Request::Write(..)) => self.refuse_write(link, id, Refused::Overloaded),
+        }
+        refused.is_none()
     }
 
     pub(super) fn handle_unlinked(&mut self, link: LinkId) {
         let Some((who, last)) = self.links.remove(link) else { return };
+        self.writes.forget_link(&who.0, link);
         if !last {
             return;
         }
@@ -55,74 +64,73 @@ impl Replica {
         if let Some(leading) = &mut self.leading {
             let me = self.consensus.me();
             leading.detach(self.now, me, &who, live);
-        } else if let Some((leader, _, epoch)) = self.following {
+        } else {
             let (client, principal) = who;
-            let body = SessionBody::Detach { client, principal };
-            self.consensus.send_session(self.now, leader, SessionMessage { epoch, body });
+            self.tell_leader(SessionBody::Detach { client, principal });
         }
     }
 
     /// Asks the leader, if there is one, for the session of a link; a new leader is asked anew.
     pub(super) fn ask_for_session(&mut self, link: LinkId) {
         let Some(known) = self.links.get(link) else { return };
-        let who = known.who.clone();
-        let had = match known.session {
-            LinkSession::Without => None,
-            LinkSession::Asked(had) => had,
-            LinkSession::Live(generation) => Some(generation),
-        };
+        let (who, had) = (known.who.clone(), known.session.generation());
         self.links.set_session(link, LinkSession::Asked(had));
         if self.leading.is_some() {
-            self.attach(self.consensus.me(), link, who);
-        } else if let Some((leader, _, epoch)) = self.following {
+            self.attach(self.consensus.me(), None, link, who);
+        } else {
             let (client, principal) = who;
-            let body = SessionBody::Attach(vec![Attach { link, client, principal }]);
-            self.consensus.send_session(self.now, leader, SessionMessage { epoch, body });
+            self.tell_leader(SessionBody::Attach(vec![Attach { link, client, principal }]));
         }
+    }
+
+    /// Sends a message to the leader this server follows, on the link on which it reported its own.
+    /// The leader's epoch, if that was possible.
+    fn tell_leader(&mut self, body: SessionBody) -> Option<Epoch> {
+        let Following { leader, link, epoch, .. } = self.following?;
+        let message = SessionMessage { epoch, body };
+        self.consensus.send_session(self.now, leader, link, message).then_some(epoch)
     }
 
     /// The leader's answer for a link (R30).
     pub(super) fn handle_attached(&mut self, link: LinkId, session: Result<Session, NoSession>) {
         let Some(known) = self.links.get_mut(link) else { return };
+        let had = known.session.generation();
         match session {
-            Ok(Session { generation, number, next_id }) => {
-                let had = match known.session {
-                    LinkSession::Without => None,
-                    LinkSession::Asked(had) => had,
-                    LinkSession::Live(generation) => Some(generation),
-                };
-                if had.is_some_and(|had| had != generation) {
-                    self.outputs.push_back(Output::SessionEnded { link });
-                    return;
-                }
-                let client = known.who.0.clone();
-                let waiting = std::mem::take(&mut known.waiting);
-                self.links.set_session(link, LinkSession::Live(generation));
-                for request in waiting {
-                    match request {
-                        Request::Open(request) => {
-                            let session = number;
-                            self.outputs.push_back(Output::Opened {
-                                link,
-                                request,
-                                session,
-                                next_id,
-                            });
-                        }
-                        Request::Write(request, write) => {
-                            let pending =
-                                PendingWrite { link, generation, request, write, sent: false };
-                            self.submit(client.clone(), pending);
-                        }
-                    }
-                }
+            Ok(session) if had.is_some_and(|had| had != session.generation) => {
+                self.outputs.push_back(Output::SessionEnded { link });
             }
+            Ok(session) => self.begin_session(link, session),
             Err(why) => {
                 let waiting = std::mem::take(&mut known.waiting);
                 self.links.set_session(link, LinkSession::Without);
                 for request in waiting {
-                    let (request, why) = (request.id(), Refused::NoSession(why));
-                    self.outputs.push_back(Output::Refused { link, request, why });
+                    self.refuse(link, request.id(), Refused::NoSession(why));
+                }
+                if had.is_some() {
+                    self.outputs.push_back(Output::SessionEnded { link });
+                }
+            }
+        }
+    }
+
+    /// A link has its session: what waited for that goes on.
+    fn begin_session(&mut self, link: LinkId, session: Session) {
+        let Session { generation, number, next_id } = session;
+        let Some(known) = self.links.get_mut(link) else { return };
+        let client = known.who.0.clone();
+        let waiting = std::mem::take(&mut known.waiting);
+        self.links.set_session(link, LinkSession::Live(generation));
+        // More may have been applied here since the leader answered.
+        let next_id = next_id.max(self.directory.next_id(&client).unwrap_or_default());
+        for request in waiting {
+            match request {
+                Request::Open(request) => {
+                    let session = number;
+                    self.outputs.push_back(Output::Opened { link, request, session, next_id });
+                }
+                Request::Write(request, write) => {
+                    let pending = PendingWrite::new(link, generation, request, write);
+                    self.submit(client.clone(), pending);
                 }
             }
         }
@@ -131,8 +139,11 @@ impl Replica {
     /// Puts a write on its way: into the log, to the leader, or aside until there is one.
     fn submit(&mut self, client: ClientId, mut pending: PendingWrite) {
         let (link, request) = (pending.link, pending.request);
-        match self.pass_on(&client, &pending) {
-            Ok(sent) => {
+        if self.writes.is_full(&client) {
+            return self.refuse_write(link, request, Refused::Overloaded);
+        }
+        match self.pass_on(&client, &mut pending) {
+            Ok(()) => {
                 if planted(Fault::NumberAtArrival)
                     && let Write::Sequence { count } = pending.write
                 {
@@ -141,60 +152,73 @@ impl Replica {
                     self.outputs.push_back(Output::Written { link, request, written });
                     return;
                 }
-                pending.sent = sent;
-                self.links.push_write(client, pending);
-                if self.leading.is_none() {
-                    self.wait_for(Waiter::Request(link, request));
-                }
+                self.writes.push(client, pending);
             }
-            Err(why) => self.outputs.push_back(Output::Refused { link, request, why }),
+            Err(why) => self.refuse_write(link, request, why),
         }
     }
 
-    /// Whether a leader may have the write now.
-    fn pass_on(&mut self, client: &ClientId, pending: &PendingWrite) -> Result<bool, Refused> {
-        let PendingWrite { generation, request, write, .. } = pending.clone();
-        let client = client.clone();
-        if self.leading.is_some() {
-            let command = Command::Write { client, generation, request, write };
-            return match self.consensus.propose(self.now, command) {
-                Ok(_) => Ok(true),
-                Err(Rejected::NotLeader) => Ok(false),
-                Err(Rejected::Overloaded) => Err(Refused::Overloaded),
-            };
+    /// Gives a write to the leader, if there is one.
+    fn pass_on(&mut self, client: &ClientId, pending: &mut PendingWrite) -> Result<(), Refused> {
+        let epoch = if let Some(leading) = &self.leading {
+            let epoch = leading.epoch();
+            match self.consensus.propose(self.now, pending.command(client.clone())) {
+                Ok(_) => Some(epoch),
+                Err(Rejected::NotLeader) => None,
+                Err(Rejected::Overloaded) => return Err(Refused::Overloaded),
+            }
+        } else {
+            let PendingWrite { generation, request, ref write, .. } = *pending;
+            let (client, write) = (client.clone(), write.clone());
+            self.tell_leader(SessionBody::Write { client, generation, request, write })
+        };
+        if let Some(epoch) = epoch {
+            pending.passed_on(epoch);
         }
-        let Some((leader, _, epoch)) = self.following else { return Ok(false) };
-        let body = SessionBody::Write { client, generation, request, write };
-        Ok(self.consensus.send_session(self.now, leader, SessionMessage { epoch, body }))
+        Ok(())
     }
 
     /// Puts all writes on their way once more: the leader is another one, or may not have had them.
     /// Which of them are applied already is told by their numbers (R23).
     pub(super) fn pass_on_again(&mut self) {
-        let all =
-            self.links.each_write().map(|(client, pending)| (client.clone(), pending.clone()));
-        for (client, pending) in all.collect::<Vec<_>>() {
-            if self.pass_on(&client, &pending) == Ok(true) && !pending.sent {
-                self.links.mark_sent(&client, pending.link, pending.request);
-            }
+        self.pass_on_where(|_| true);
+    }
+
+    /// Puts these writes on their way once more. One for which there is no room waits for the next
+    /// occasion.
+    pub(super) fn pass_on_where(&mut self, which: impl Fn(&PendingWrite) -> bool) {
+        let mut writes = std::mem::take(&mut self.writes);
+        for (client, pending) in writes.each().filter(|(_, pending)| which(pending)) {
+            let _ = self.pass_on(client, pending);
         }
+        self.writes = writes;
     }
 
     /// This server follows a leader: it hears of the clients linked here before all else (R32).
     pub(super) fn follow(&mut self, leader: NodeId, link: PeerLink, epoch: Epoch) {
-        self.following = Some((leader, link, epoch));
-        let body = SessionBody::Attach(self.links.report());
-        self.consensus.report(leader, SessionMessage { epoch, body });
+        self.following = Some(Following { leader, link, epoch, since: self.now });
+        let report = self.links.report();
+        let attach = |links: &[Attach]| {
+            let body = SessionBody::Attach(links.to_vec());
+            SessionMessage { epoch, body }
+        };
+        let messages = report.chunks(MAX_ATTACHES).map(attach).collect();
+        self.consensus.report(leader, link, messages);
         self.pass_on_again();
     }
 
-    pub(super) fn handle_from_leader(&mut self, body: SessionBody) {
+    pub(super) fn handle_from_leader(&mut self, following: Following, body: SessionBody) {
         match body {
-            SessionBody::Attached { link, session } => self.handle_attached(link, session),
+            SessionBody::Attached { link, session } => {
+                // It answers what it was told then, or later.
+                self.heard = self.heard.max(following.since);
+                self.handle_attached(link, session);
+            }
             SessionBody::Overloaded { client, request } => {
-                for link in self.links.take_writes(&client, request) {
-                    let why = Refused::Overloaded;
-                    self.outputs.push_back(Output::Refused { link, request, why });
+                let copies = self.writes.copies(&client, request);
+                let why = if copies > 1 { Refused::OutcomeUnknown } else { Refused::Overloaded };
+                for link in self.writes.take(&client, request, |_| true) {
+                    self.refuse(link, request, why);
                 }
             }
             SessionBody::Attach(_) | SessionBody::Detach { .. } | SessionBody::Write { .. } => {}
@@ -254,29 +278,43 @@ impl Replica {
 
     pub(super) fn end_request(&mut self, link: LinkId, request: RequestId) {
         let Some(known) = self.links.get_mut(link) else { return };
-        let waiting = known.waiting.iter().position(|waiting| waiting.id() == request);
-        let why = if let Some(at) = waiting {
-            known.waiting.remove(at);
-            Refused::NoQuorum
-        } else {
-            match self.links.take_write(link, request) {
-                Some(true) => Refused::OutcomeUnknown,
-                Some(false) => Refused::NoQuorum,
-                None => return,
+        let client = known.who.0.clone();
+        match known.take_waiting(request) {
+            Some(Request::Open(_)) => self.refuse(link, request, Refused::NoQuorum),
+            Some(Request::Write(..)) => self.refuse_write(link, request, Refused::NoQuorum),
+            None => {
+                let copies = self.writes.copies(&client, request);
+                if self.writes.take_one(&client, link, request) {
+                    let unknown = copies > 0;
+                    let why = if unknown { Refused::OutcomeUnknown } else { Refused::NoQuorum };
+                    self.refuse(link, request, why);
+                }
             }
-        };
+        }
+    }
+
+    fn refuse(&mut self, link: LinkId, request: RequestId, why: Refused) {
         self.outputs.push_back(Output::Refused { link, request, why });
     }
 
-    /// Clients of a server that has heard of no leader for long are told to move (R34).
+    /// Refuses a write that no leader got from this link. From another link of the client it may
+    /// have the same one.
+    fn refuse_write(&mut self, link: LinkId, request: RequestId, why: Refused) {
+        let client = self.links.get(link).map(|known| &known.who.0);
+        let copies = client.map_or(0, |client| self.writes.copies(client, request));
+        self.refuse(link, request, if copies > 0 { Refused::OutcomeUnknown } else { why });
+    }
+
+    /// Clients of a server that has heard of no leader for long are told to move, once (R34).
     pub(super) fn cut_off_clients(&mut self) {
-        let timings = &self.consensus.config().timings;
-        let silent = self.now.since(self.consensus.confirmed(self.now)) >= timings.cutoff;
-        let alone = self.consensus.config().members.count() == 1;
-        if silent && !alone && !self.cut_off {
+        let config = self.consensus.config();
+        let (alone, cutoff) = (config.members.count() == 1, config.timings.cutoff);
+        self.heard = self.heard.max(self.consensus.confirmed(self.now));
+        let silent = self.now.since(self.heard) >= cutoff;
+        if silent && !alone && self.cut_off != Some(self.heard) {
+            self.cut_off = Some(self.heard);
             self.outputs.push_back(Output::CutOff);
         }
-        self.cut_off = silent && !alone;
     }
 
     /// The live session of a client, if it is its principal's.

@@ -3,22 +3,22 @@
 
 use rollcall_shared::id::NodeId;
 
-use super::{LinkId, Replica, Waiter};
+use super::{LinkId, Replica};
 use crate::NoSession;
 use crate::command::{Command, Opened};
 use crate::consensus::Rejected;
 use crate::consensus::ids::{Epoch, Index, PeerLink};
 use crate::sessions::Identity;
 use crate::sessions::attached::{Attached, Owed};
-use crate::sessions::message::{Session, SessionBody, SessionMessage};
+use crate::sessions::message::{Attach, Session, SessionBody, SessionMessage};
 
 impl Replica {
     /// This server leads: what is linked here is attached first.
     pub(super) fn begin_leading(&mut self, epoch: Epoch) {
         self.following = None;
         self.leading = Some(Attached::new(epoch, self.waits));
-        for attach in self.links.report() {
-            self.attach(self.consensus.me(), attach.link, (attach.client, attach.principal));
+        for Attach { link, client, principal } in self.links.report() {
+            self.attach(self.consensus.me(), None, link, (client, principal));
         }
         self.pass_on_again();
     }
@@ -32,29 +32,26 @@ impl Replica {
         let live = self.directory.each_live_session();
         let live = live.map(|(client, principal, _)| (client.clone(), principal.clone()));
         leading.settled(self.now, live);
-        self.pass_on_again();
+        // A leader of a new cluster took none before (R26).
+        self.pass_on_where(|pending| !pending.was_passed_on(epoch));
     }
 
     /// This server leads no longer. Where nobody is heard any more, nothing can be said of open
     /// writes (R21); where another one takes over, it is asked.
     pub(super) fn resigned(&mut self, replaced: bool) {
         self.leading = None;
-        let open: Vec<_> =
-            self.links.each_write().map(|(_, pending)| (pending.link, pending.request)).collect();
-        for (link, request) in open {
-            if replaced {
-                self.wait_for(Waiter::Request(link, request));
-            } else {
-                self.end_request(link, request);
-            }
+        if replaced {
+            return;
+        }
+        let open = self.writes.each().map(|(_, pending)| (pending.link, pending.request));
+        for (link, request) in open.collect::<Vec<_>>() {
+            self.end_request(link, request);
         }
     }
 
     /// The link to another server has ended: what it kept alive is alone now (R31).
     pub(super) fn server_lost(&mut self, node: NodeId, link: PeerLink) {
-        if self.following.is_some_and(|(leader, on, _)| (leader, on) == (node, link)) {
-            self.following = None;
-        }
+        self.following = self.following.filter(|it| (it.leader, it.link) != (node, link));
         let Some(mut leading) = self.leading.take() else { return };
         for who in leading.server_lost(self.now, node) {
             if self.live_generation(&who).is_some() {
@@ -64,11 +61,11 @@ impl Replica {
         self.leading = Some(leading);
     }
 
-    pub(super) fn handle_from_follower(&mut self, node: NodeId, body: SessionBody) {
+    pub(super) fn handle_from_follower(&mut self, node: NodeId, on: PeerLink, body: SessionBody) {
         match body {
             SessionBody::Attach(links) => {
-                for attach in links {
-                    self.attach(node, attach.link, (attach.client, attach.principal));
+                for Attach { link, client, principal } in links {
+                    self.attach(node, Some(on), link, (client, principal));
                 }
             }
             SessionBody::Detach { client, principal } => {
@@ -85,17 +82,24 @@ impl Replica {
                 if let (Err(Rejected::Overloaded), Some(leading)) = (taken, &self.leading) {
                     let epoch = leading.epoch();
                     let body = SessionBody::Overloaded { client: again, request };
-                    self.consensus.send_session(self.now, node, SessionMessage { epoch, body });
+                    let message = SessionMessage { epoch, body };
+                    self.consensus.send_session(self.now, node, on, message);
                 }
             }
             SessionBody::Attached { .. } | SessionBody::Overloaded { .. } => {}
         }
     }
 
-    pub(super) fn attach(&mut self, node: NodeId, link: LinkId, who: Identity) {
+    pub(super) fn attach(
+        &mut self,
+        node: NodeId,
+        on: Option<PeerLink>,
+        link: LinkId,
+        who: Identity,
+    ) {
         let after = self.consensus.last();
         if let Some(leading) = &mut self.leading {
-            leading.attach(Owed { node, link, who, after });
+            leading.attach(Owed { node, on, link, who, after });
         }
     }
 
@@ -133,12 +137,11 @@ impl Replica {
 
     fn answer_attach(&mut self, owed: &Owed, session: Result<Session, NoSession>) {
         let link = owed.link;
-        if owed.node == self.consensus.me() {
-            self.handle_attached(link, session);
-        } else if let Some(leading) = &self.leading {
+        let Some(on) = owed.on else { return self.handle_attached(link, session) };
+        if let Some(leading) = &self.leading {
             let epoch = leading.epoch();
-            let body = SessionBody::Attached { link, session };
-            self.consensus.send_session(self.now, owed.node, SessionMessage { epoch, body });
+            let message = SessionMessage { epoch, body: SessionBody::Attached { link, session } };
+            self.consensus.send_session(self.now, owed.node, on, message);
         }
     }
 
@@ -161,22 +164,36 @@ impl Replica {
         self.answer_attach(&owed, session);
     }
 
-    /// Ends the sessions whose timer has ended (R33).
+    /// Ends the sessions whose timer has ended (R33): some at a time, so that many that end together
+    /// hold up nothing else.
     pub(super) fn expire_sessions(&mut self) {
-        while let Some(leading) = &mut self.leading
-            && let Some(who) = leading.poll_expired(self.now)
-        {
-            let Some(generation) = self.live_generation(&who) else { continue };
-            let may = self.consensus.is_settled() && self.consensus.holds_lease(self.now);
-            let client = who.0.clone();
-            let expire = Command::Expire { client, generation };
-            let now = self.now;
-            if !may || self.consensus.propose(now, expire).is_err() {
-                let again = now + self.consensus.config().timings.heartbeat;
-                if let Some(leading) = &mut self.leading {
-                    leading.set_timer(again, who);
+        if self.now < self.expires_from {
+            return;
+        }
+        if self.consensus.is_settled() && self.consensus.holds_lease(self.now) {
+            for _ in 0..MAX_EXPIRED {
+                let Some(leading) = &mut self.leading else { return };
+                let Some(who) = leading.poll_expired(self.now) else { return };
+                if !self.expire(&who) {
+                    break;
                 }
             }
         }
+        self.expires_from = self.now + self.consensus.config().timings.heartbeat;
+    }
+
+    /// Appends the end of a session, if that is live. Whether that was possible; if not, its timer
+    /// is as it was.
+    fn expire(&mut self, who: &Identity) -> bool {
+        let Some(generation) = self.live_generation(who) else { return true };
+        let expire = Command::Expire { client: who.0.clone(), generation };
+        let taken = self.consensus.propose(self.now, expire).is_ok();
+        if let (false, Some(leading)) = (taken, &mut self.leading) {
+            leading.set_timer(self.now, who.clone());
+        }
+        taken
     }
 }
+
+/// The most sessions that end in one heartbeat.
+const MAX_EXPIRED: usize = 1_000;

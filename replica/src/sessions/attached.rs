@@ -10,7 +10,7 @@ use rollcall_shared::id::NodeId;
 use rollcall_shared::time::Instant;
 
 use super::Identity;
-use crate::consensus::ids::{Epoch, Index};
+use crate::consensus::ids::{Epoch, Index, PeerLink};
 use crate::fault::{Fault, planted};
 use crate::replica::LinkId;
 
@@ -43,6 +43,9 @@ pub(crate) struct Attached {
 pub(crate) struct Owed {
     /// The server that has the link.
     pub(crate) node: NodeId,
+    /// On which link that server asked; none where it is the leader itself. The answer goes nowhere
+    /// else: after a restart the same number may be another client's link.
+    pub(crate) on: Option<PeerLink>,
     /// The link there.
     pub(crate) link: LinkId,
     /// Whose.
@@ -160,8 +163,8 @@ impl Attached {
 
     /// The next link whose session can be looked up, when all up to `applied` is applied.
     pub(crate) fn poll_owed(&mut self, applied: Index) -> Option<Owed> {
-        let at = self.owed.iter().position(|owed| owed.after <= applied)?;
-        self.owed.remove(at)
+        // A log in use only grows, so none waits for less than those before it.
+        self.owed.pop_front_if(|owed| owed.after <= applied)
     }
 
     /// A session is being opened for a link, by the entry at `index`.

@@ -1,12 +1,13 @@
 //! The links of this server's clients: whose they are, which session they have, and the requests on
-//! them that wait (R29).
+//! them that wait for it (R29).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rollcall_shared::id::{ClientId, RequestId};
+use rollcall_shared::id::RequestId;
 
 use super::Identity;
 use super::message::Attach;
+use super::writes::MAX_PENDING;
 use crate::command::{Generation, Write};
 use crate::replica::LinkId;
 
@@ -15,8 +16,6 @@ use crate::replica::LinkId;
 pub(crate) struct Links {
     links: BTreeMap<LinkId, Link>,
     by_identity: BTreeMap<Identity, BTreeSet<LinkId>>,
-    /// Writes that are on their way through the log, in the order in which they came.
-    writes: BTreeMap<ClientId, VecDeque<PendingWrite>>,
 }
 
 /// A client's link.
@@ -48,23 +47,40 @@ pub(crate) enum Request {
     Write(RequestId, Write),
 }
 
+impl LinkSession {
+    /// The session the link has or had.
+    pub(crate) const fn generation(self) -> Option<Generation> {
+        match self {
+            Self::Without => None,
+            Self::Asked(had) => had,
+            Self::Live(generation) => Some(generation),
+        }
+    }
+}
+
+impl Link {
+    /// A request waits for the session, or is given back where too many do.
+    pub(crate) fn push_waiting(&mut self, request: Request) -> Result<(), Request> {
+        if self.waiting.len() >= MAX_PENDING {
+            return Err(request);
+        }
+        self.waiting.push_back(request);
+        Ok(())
+    }
+
+    /// Takes back a request that waits for the session.
+    pub(crate) fn take_waiting(&mut self, request: RequestId) -> Option<Request> {
+        let at = self.waiting.iter().position(|waiting| waiting.id() == request)?;
+        self.waiting.remove(at)
+    }
+}
+
 impl Request {
     pub(crate) const fn id(&self) -> RequestId {
         match self {
             Self::Open(id) | Self::Write(id, _) => *id,
         }
     }
-}
-
-/// A write on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct PendingWrite {
-    pub(crate) link: LinkId,
-    pub(crate) generation: Generation,
-    pub(crate) request: RequestId,
-    pub(crate) write: Write,
-    /// Whether a leader may have it.
-    pub(crate) sent: bool,
 }
 
 impl Links {
@@ -90,12 +106,6 @@ impl Links {
         if last {
             self.by_identity.remove(&who);
         }
-        if let Some(writes) = self.writes.get_mut(&who.0) {
-            writes.retain(|write| write.link != link);
-            if writes.is_empty() {
-                self.writes.remove(&who.0);
-            }
-        }
         Some((who, last))
     }
 
@@ -119,6 +129,11 @@ impl Links {
         self.by_identity.get(who).into_iter().flatten().copied()
     }
 
+    /// All links, and whose they are.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
     /// All links that need a session: what a leader is told on a new link or in a new epoch.
     pub(crate) fn report(&self) -> Vec<Attach> {
         let needs = self.links.iter().filter(|(_, link)| link.session != LinkSession::Without);
@@ -128,55 +143,5 @@ impl Links {
             principal: principal.clone(),
         };
         needs.map(attach).collect()
-    }
-
-    /// A write is on its way.
-    pub(crate) fn push_write(&mut self, client: ClientId, write: PendingWrite) {
-        self.writes.entry(client).or_default().push_back(write);
-    }
-
-    /// The links that wait for the write with this number; they wait no longer.
-    pub(crate) fn take_writes(&mut self, client: &ClientId, request: RequestId) -> Vec<LinkId> {
-        let Some(writes) = self.writes.get_mut(client) else { return Vec::new() };
-        let mut links = Vec::new();
-        // Nearly always the oldest one, and only that.
-        while writes.front().is_some_and(|write| write.request == request) {
-            links.extend(writes.pop_front().map(|write| write.link));
-        }
-        writes.retain(|write| {
-            let found = write.request == request;
-            if found {
-                links.push(write.link);
-            }
-            !found
-        });
-        if writes.is_empty() {
-            self.writes.remove(client);
-        }
-        links
-    }
-
-    /// Takes one write of one link back; whether a leader may have it.
-    pub(crate) fn take_write(&mut self, link: LinkId, request: RequestId) -> Option<bool> {
-        let client = &self.links.get(&link)?.who.0;
-        let writes = self.writes.get_mut(client)?;
-        let same = |write: &PendingWrite| write.link == link && write.request == request;
-        let at = writes.iter().position(same)?;
-        writes.remove(at).map(|write| write.sent)
-    }
-
-    /// A leader may have this write now.
-    pub(crate) fn mark_sent(&mut self, client: &ClientId, link: LinkId, request: RequestId) {
-        let writes = self.writes.get_mut(client).into_iter().flatten();
-        for write in writes.filter(|write| write.link == link && write.request == request) {
-            write.sent = true;
-        }
-    }
-
-    /// All writes on their way, in the order of each client's.
-    pub(crate) fn each_write(&mut self) -> impl Iterator<Item = (&ClientId, &mut PendingWrite)> {
-        let each =
-            |(client, writes)| std::iter::repeat(client).zip(IntoIterator::into_iter(writes));
-        self.writes.iter_mut().flat_map(each)
     }
 }

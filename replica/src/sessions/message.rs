@@ -22,7 +22,7 @@ pub struct SessionMessage {
 /// What a [`SessionMessage`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SessionBody {
-    /// To the leader: these links need a session (R29, R32).
+    /// To the leader: these links need a session (R29, R32); [`MAX_ATTACHES`] at most.
     Attach(Vec<Attach>),
     /// From the leader: the session of a link (R30).
     Attached {
@@ -58,6 +58,10 @@ pub enum SessionBody {
         request: RequestId,
     },
 }
+
+/// The most links in one [`SessionBody::Attach`]: some hundred KiB where all ids are as long as they
+/// may be.
+pub const MAX_ATTACHES: usize = 1_000;
 
 /// A live session, as its client is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

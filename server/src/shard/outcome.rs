@@ -32,7 +32,7 @@ impl Shard {
             resumed: pending.named == Some(session),
             next_id,
             observed: Endpoint { ip: link.peer.ip().to_canonical(), port: link.peer.port() },
-            leader: Some(self.context.node()),
+            leader: self.context.standing().leader,
             members: self.context.members(link.local),
             limits: Limits::V1,
             session_grace_ms: millis(config.session_grace),

@@ -2,51 +2,10 @@
 
 use rollcall_shared::id::{NodeId, RequestId, SessionNumber};
 
-use crate::command::{Applied, Write, Written};
+use super::{GRACE, UNHEARD, connect, online, open, sequence, told};
 use crate::directory::Event;
 use crate::world::World;
 use crate::{Input, LinkId, NoSession, Output, Refused};
-
-/// A grace, and how much longer where a server was lost; see `Timings::default`.
-const GRACE: u64 = 10_000;
-const UNHEARD: u64 = 3_000;
-
-fn connect(world: &mut World, id: u32, link: LinkId, request: u64, name: &str) {
-    let (username, device) = (name.parse().unwrap(), "d".parse().unwrap());
-    let write =
-        Write::Connect { username, device, ip: "10.0.0.1".parse().unwrap(), port: 1, meta: None };
-    world.tell(id, Input::Write { link, request: RequestId(request), write });
-}
-
-fn sequence(world: &mut World, id: u32, link: LinkId, request: u64) {
-    let write = Write::Sequence { count: 1 };
-    world.tell(id, Input::Write { link, request: RequestId(request), write });
-}
-
-fn open(world: &mut World, id: u32, link: LinkId, request: u64) {
-    world.tell(id, Input::Open { link, request: RequestId(request) });
-}
-
-/// What the link was told, shortly.
-fn told(world: &mut World, id: u32, to: LinkId) -> Vec<String> {
-    let text = |output: Output| match output {
-        Output::Opened { link, session, .. } if link == to => Some(format!("session {session}")),
-        Output::Written { link, written, .. } if link == to => Some(match written {
-            Written::Applied(Applied::Numbers { first, .. }) => format!("number {first}"),
-            Written::Applied(Applied::Connected { .. }) => "connected".to_owned(),
-            other => format!("{other:?}"),
-        }),
-        Output::Refused { link, why, .. } if link == to => Some(format!("{why:?}")),
-        Output::SessionEnded { link } if link == to => Some("ended".to_owned()),
-        Output::Replaced { link, .. } if link == to => Some("replaced".to_owned()),
-        _ => None,
-    };
-    world.outputs(id).into_iter().filter_map(text).collect()
-}
-
-fn online(world: &World, id: u32) -> usize {
-    world.replica(id).users().registrations()
-}
 
 #[test]
 fn a_write_at_any_server_is_answered_there() {

@@ -43,7 +43,8 @@ fn attached() -> Attached {
 }
 
 fn owed(who: usize, node: u32, link: u64, after: u64) -> Owed {
-    Owed { node: NodeId(node), link: LinkId(link), who: identity(who), after: Index(after) }
+    let (node, on) = (NodeId(node), Some(PeerLink(1)));
+    Owed { node, on, link: LinkId(link), who: identity(who), after: Index(after) }
 }
 
 proptest! {
@@ -116,11 +117,15 @@ proptest! {
 #[test]
 fn an_answer_waits_for_what_the_log_held() {
     let mut attached = attached();
-    attached.attach(owed(0, 1, 1, 5));
-    attached.attach(owed(2, 1, 2, 3));
+    attached.attach(owed(0, 1, 1, 3));
+    attached.attach(owed(2, 1, 2, 5));
     assert!(attached.poll_owed(Index(2)).is_none());
-    assert_eq!(attached.poll_owed(Index(4)).unwrap().link, LinkId(2));
+    let first = attached.poll_owed(Index(4)).unwrap();
+    assert_eq!(first.link, LinkId(1));
+    assert!(attached.poll_owed(Index(4)).is_none());
+    attached.owe_again(first);
     assert_eq!(attached.poll_owed(Index(5)).unwrap().link, LinkId(1));
+    assert_eq!(attached.poll_owed(Index(5)).unwrap().link, LinkId(2));
     assert!(attached.poll_owed(Index(9)).is_none());
 }
 
