@@ -5,6 +5,7 @@
 mod dev;
 mod npm;
 mod process;
+mod search;
 mod smoke;
 mod suite;
 mod test;
@@ -25,6 +26,9 @@ Builds, runs and tests Rollcall.
                               ARGS go to `rollcall dev`, for example --base-port 7201
   cargo xtask test [FILTER]   all checks and tests; with FILTER only the steps whose name
                               contains it, and what these need
+  cargo xtask simulate ARGS…  run simulated clusters from seeds and check the replication protocol
+                              after every step, for example --seeds 100000; --help tells more
+  cargo xtask check [NAME…]   explore models of small clusters whole, these or all; --help names them
   cargo xtask web             build the browser client to target/web/client
   cargo xtask npm             write the npm package to target/npm/rollcall-client
 ";
@@ -46,6 +50,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["dev", rest @ ..] => dev::run(&Workspace::load()?, rest),
         ["test"] => test::run(&Workspace::load()?, ""),
         ["test", filter] if !filter.starts_with('-') => test::run(&Workspace::load()?, filter),
+        ["simulate", rest @ ..] => search::simulate(&Workspace::load()?, rest),
+        ["check", rest @ ..] => search::check(&Workspace::load()?, rest),
         ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h"] => {

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -60,6 +60,13 @@ impl Task {
         eprintln!("$ {self}");
         let status = self.command(dir).status().map_err(|error| self.not_started(&error))?;
         if status.success() { Ok(()) } else { Err(format!("failed ({status}): {self}").into()) }
+    }
+
+    /// Runs it to its end, its output going where ours goes; how it ended.
+    pub(crate) fn status(&self, dir: &Path) -> Result<ExitCode> {
+        let status = self.command(dir).status().map_err(|error| self.not_started(&error))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
     }
 
     /// Runs it to its end and returns what it wrote to standard output.

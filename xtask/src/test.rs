@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Result, Task};
 use crate::workspace::Workspace;
-use crate::{npm, smoke, suite, tools, types, web};
+use crate::{npm, search, smoke, suite, tools, types, web};
 
 /// Runs the steps whose name contains `filter`, and those they need.
 pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
@@ -109,6 +109,14 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         task("units", &["build"], Task::words(units).env("ROLLCALL_BIN", &binary)),
         task("doc tests", &["build"], Task::words(examples).env("ROLLCALL_BIN", &binary)),
     ];
+    steps.extend([
+        // Twice each, so that equal seeds are seen to give equal runs.
+        task("simulation", &[], search::simulation(&["--seeds", "4000", "--twice"])),
+        task("checker", &[], search::test("rollcall-checker", "exhaustive")),
+        task("checker of three", &[], search::models(&["three-two-breaks"])),
+        task("teeth of simulation", &[], search::teeth("rollcall-simulation")),
+        task("teeth of checker", &[], search::teeth("rollcall-checker")),
+    ]);
     let (late, early): (Vec<_>, Vec<_>) = workspace.tests.iter().partition(|name| in_browser(name));
     steps.extend(early.into_iter().map(|name| integration(name, &["build"])));
     steps.push(call("dev smoke", &["web"], smoke::run));

@@ -32,7 +32,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
             .run(&project)
             .map_err(|error| format!("{error}\n   the programs are in client-wasm/types"))?;
     }
-    Ok(())
+    import(&project)
+}
+
+/// Runs a program of Node.js that imports the package by its name and calls it.
+fn import(project: &Path) -> Result {
+    let said = Task::words("node --input-type=module --eval").arg(IMPORT).output(project)?;
+    match said.trim() {
+        "function invalid_argument servers" => Ok(()),
+        said => Err(format!("the package under Node.js: a refused call says {said:?}").into()),
+    }
 }
 
 /// Makes `project` an application that has the package installed: a copy where npm would put it, so
@@ -59,6 +68,11 @@ fn sources(folder: &Path) -> Result<Files> {
     }
     Ok(files)
 }
+
+/// No server is needed for a call without any; what refuses it is the WebAssembly module.
+const IMPORT: &str = "import { Rollcall } from 'rollcall-client'; \
+    const refused = await Rollcall.connect({ servers: [] }).catch((error) => error); \
+    console.log(typeof Rollcall.connect, refused.code, refused.field);";
 
 /// The application's: an ES module, as the package is.
 const MANIFEST: &str = r#"{ "private": true, "type": "module" }"#;

@@ -118,12 +118,24 @@ impl Bindings {
             // They would need to be served, packaged and weighed too.
             return Err("client-wasm brings inline JavaScript; put it into client-wasm/js".into());
         }
+        let javascript = fs::read_to_string(folder.join("rollcall.js"))?;
+        finds_its_module(&javascript)?;
         Ok(Self {
             wasm: fs::read(folder.join("rollcall_bg.wasm"))?,
-            javascript: fs::read_to_string(folder.join("rollcall.js"))?,
+            javascript,
             types: fs::read_to_string(folder.join("rollcall.d.ts"))?,
         })
     }
+}
+
+/// Fails unless the bindings load the module that lies beside them where nobody says which: without
+/// that, wasm-bindgen leaves the path out, and bundlers do not see that there is a file to take.
+fn finds_its_module(javascript: &str) -> Result {
+    let path = "new URL('rollcall_bg.wasm', import.meta.url)";
+    if javascript.contains(path) {
+        return Ok(());
+    }
+    Err(format!("the bindings do not load the module beside them: no `{path}` in them").into())
 }
 
 /// The types a user sees: those of the bindings without the functions that load the module, which
@@ -215,6 +227,13 @@ mod tests {
         assert_eq!(types, "/* lint */\nexport class Rollcall {\n}\n");
         assert!(public_types("export class Rollcall {").is_err());
         assert!(public_types("export type InitInput = X").is_err());
+    }
+
+    #[test]
+    fn bindings_without_the_path_of_their_module_are_refused() {
+        let with = "module_or_path = new URL('rollcall_bg.wasm', import.meta.url);";
+        finds_its_module(with).expect("they name the file");
+        assert!(finds_its_module("module_or_path = fetch(module_or_path);").is_err());
     }
 
     #[test]

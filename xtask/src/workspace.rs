@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::process::{Result, Task};
+use crate::search;
 
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -14,7 +15,7 @@ pub(crate) struct Workspace {
     pub root: PathBuf,
     /// Where cargo puts what it builds: `target`, unless `CARGO_TARGET_DIR` says otherwise.
     pub target: PathBuf,
-    /// Names of the integration tests of all packages, xtask's excepted, sorted.
+    /// Names of the integration tests of all packages, sorted; without xtask's and those that search.
     pub tests: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ fn integration_tests(metadata: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut names: Vec<String> = list(&metadata["packages"])
         .iter()
-        .filter(|package| package["name"] != "xtask")
+        .filter(|package| package["name"] != "xtask" && !searches(package))
         .flat_map(|package| list(&package["targets"]))
         .filter(|target| list(&target["kind"]).iter().any(|kind| kind == "test"))
         .filter_map(|target| target["name"].as_str().map(str::to_owned))
@@ -56,6 +57,11 @@ fn integration_tests(metadata: &Value) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// Whether a package's tests are searches: they are steps of their own.
+fn searches(package: &Value) -> bool {
+    search::PACKAGES.iter().any(|name| package["name"] == *name)
 }
 
 #[cfg(test)]
@@ -73,6 +79,7 @@ mod tests {
                 {"name": "wire", "kind": ["test"]},
                 {"name": "cli", "kind": ["test"]},
             ]},
+            {"name": "rollcall-checker", "targets": [{"name": "teeth", "kind": ["test"]}]},
             {"name": "xtask", "targets": [{"name": "own", "kind": ["test"]}]},
         ]});
         assert_eq!(integration_tests(&metadata), ["cli", "wire"]);

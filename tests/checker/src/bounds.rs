@@ -39,7 +39,7 @@ const THREE: Bounds = Bounds { short: true, ..QUIET };
 const FOUR: Bounds = Bounds { members: 4, ..QUIET };
 
 /// The models, by size of the cluster.
-pub const ALL: [Bounds; 17] = [
+pub const ALL: [Bounds; 18] = [
     Bounds { name: "pair", epochs: &[1, 2, 3], writes: 2, breaks: 1, ..PAIR },
     Bounds { name: "pair-crash", epochs: &[1, 2, 3], crashes: 2, slow_disks: true, ..PAIR },
     Bounds { name: "pair-disk", epochs: &[1, 2], writes: 2, crashes: 2, lost_disks: 1, ..PAIR },
@@ -54,6 +54,7 @@ pub const ALL: [Bounds; 17] = [
     Bounds { name: "three-round", epochs: &[1, 2, 3], ..QUIET },
     Bounds { name: "four", short: true, ..FOUR },
     Bounds { name: "four-break", breaks: 1, ..FOUR },
+    Bounds { name: "four-disk", crashes: 1, lost_disks: 1, ..FOUR },
     Bounds { name: "four-rivals", epochs: &[1, 2], ..FOUR },
     Bounds { name: "four-return", epochs: &[2, 4], ..FOUR },
     Bounds { name: "four-insist", epochs: &[2, 4, 8], ..FOUR },

@@ -13,6 +13,7 @@ pub mod bounds;
 pub mod model;
 pub mod server;
 pub mod truth;
+pub mod walk;
 
 pub use bounds::Bounds;
 pub use model::{Action, Cluster, State};

@@ -15,6 +15,7 @@ Explores every run of the consensus core within bounds.
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
+    // One flag, which is no model's name, ends up at the help.
     let models = if names.is_empty() {
         Some(bounds::ALL.to_vec())
     } else {

@@ -16,7 +16,7 @@ Simulates clusters from seeds and checks the replication protocol after every st
   simulate --seed S [--members M] [--trace]     one seed, with all that happens
 
   --plan K    only runs of one kind: general, sessions, first-start, snapshots, hand-over,
-              lost-disks, liveness
+              lost-disks, liveness, leases
   --twice     each seed two times: equal seeds must give equal runs
 ";
 

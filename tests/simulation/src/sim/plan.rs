@@ -24,11 +24,13 @@ pub enum Kind {
     LostDisks,
     /// Links that break all the time and disks slower than elections are tried again (R8).
     Liveness,
+    /// A leader that keeps a few servers and loses the rest; quick changes of leader (R15–R19).
+    Leases,
 }
 
 impl Kind {
     /// All kinds, and what a person calls them.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("general", Self::General),
         ("sessions", Self::Sessions),
         ("first-start", Self::FirstStart),
@@ -36,6 +38,7 @@ impl Kind {
         ("hand-over", Self::HandOver),
         ("lost-disks", Self::LostDisks),
         ("liveness", Self::Liveness),
+        ("leases", Self::Leases),
     ];
 }
 
@@ -105,13 +108,14 @@ impl Plan {
     /// The plan of `seed`, of any kind, for `members` servers or any number from 1 to 7.
     #[must_use]
     pub fn new(seed: u64, members: Option<u32>) -> Self {
-        let kind = match Random::new(!seed).below(12) {
+        let kind = match Random::new(!seed).below(14) {
             0 => Kind::Sessions,
             1 => Kind::FirstStart,
             2 => Kind::Snapshots,
             3 => Kind::HandOver,
             4 => Kind::LostDisks,
             5 => Kind::Liveness,
+            6 => Kind::Leases,
             _ => Kind::General,
         };
         Self::directed(kind, seed, members)
@@ -131,6 +135,7 @@ impl Plan {
             Kind::HandOver => plan.of_hand_over(&mut random),
             Kind::LostDisks => plan.of_lost_disks(&mut random),
             Kind::Liveness => plan.of_liveness(&mut random),
+            Kind::Leases => plan.of_leases(members, &mut random),
         }
         plan
     }
@@ -175,9 +180,26 @@ impl Plan {
             drops: 25,
             snapshot_every: *random.pick(&[5, 20, 200, 32_768]).unwrap_or(&200),
             timings,
-            drift: if random.one_in(2) { 4_900 } else { 0 },
+            // The design allows 1 % either way.
+            drift: if random.one_in(2) { 9_900 } else { 0 },
             trial: random.any(),
         }
+    }
+
+    fn of_leases(&mut self, members: Option<u32>, random: &mut Random) {
+        self.members = members.unwrap_or(*random.pick(&[3, 4, 5, 5, 6, 7]).unwrap_or(&5));
+        (self.clients, self.drops) = (random.between(4, 8).try_into().unwrap_or(4), 200);
+        self.delay = *random.pick(&[200, 2_000, 20_000, 60_000]).unwrap_or(&2_000);
+        self.fsync = *random.pick(&[1, 200, 20_000]).unwrap_or(&200);
+        (self.in_memory, self.damage, self.crash_within) = (false, 0, 0);
+        self.troubles = Troubles {
+            pause: often(random, 600, 3),
+            cut: random.between(150, 700),
+            heal: random.between(200, 900),
+            flap: often(random, 200, 2),
+            shutdown: often(random, 400, 2),
+            ..Troubles::default()
+        };
     }
 
     fn of_sessions(&mut self, random: &mut Random) {
