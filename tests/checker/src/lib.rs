@@ -11,6 +11,7 @@
 
 pub mod bounds;
 pub mod model;
+pub mod script;
 pub mod server;
 pub mod truth;
 pub mod walk;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use rollcall_checker::{Action, Bounds, Cluster, State, bounds};
+use rollcall_checker::{Action, Bounds, Cluster, State, bounds, script};
 use stateright::{Checker, Model};
 
 #[test]
@@ -16,6 +16,12 @@ fn every_run_of_the_short_models_is_safe() {
         println!("{}: {} states", bounds.name, checker.unique_state_count());
         checker.assert_properties();
     }
+}
+
+#[test]
+fn the_promise_of_a_replaced_server_elects_nobody() {
+    let model = Cluster::new(script::bounds_of_a_replaced_server());
+    assert_eq!(script::promise_of_a_replaced_server(&model).violation(), None);
 }
 
 fn digest(state: &State) -> u64 {
