@@ -231,6 +231,7 @@ impl Consensus {
             Input::LinkDown { peer, link } => self.handle_link_down(peer, link),
             Input::Received { peer, link, frame } => self.handle_frame(peer, link, frame),
             Input::Stored { through } => self.handle_stored(through),
+            Input::StorageFailed => self.stop(StopReason::Storage),
             Input::Shutdown => self.handle_shutdown(),
         }
     }

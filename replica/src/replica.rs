@@ -82,6 +82,8 @@ pub enum Input {
         /// The last one.
         through: Lsn,
     },
+    /// A record could not be stored: the server ends, and nothing it waited for is said.
+    StorageFailed,
     /// The server is to shut down; ends with [`Output::Stop`].
     Shutdown,
     /// A client's link says whose it is.
@@ -383,6 +385,7 @@ impl Replica {
                 consensus::Input::Received { peer, link, frame }
             }
             Input::Stored { through } => consensus::Input::Stored { through },
+            Input::StorageFailed => consensus::Input::StorageFailed,
             Input::Shutdown => consensus::Input::Shutdown,
         };
         self.consensus.handle(now, input);

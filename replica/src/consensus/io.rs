@@ -46,6 +46,9 @@ pub enum Input {
         /// The last one.
         through: Lsn,
     },
+    /// A record could not be stored. Nothing is tried again: what the disk has now is not known, so
+    /// the server ends (section 2 of the replication design).
+    StorageFailed,
     /// The server is to shut down: a leader hands over first (R24). Ends with [`Output::Stop`].
     Shutdown,
 }
@@ -139,6 +142,8 @@ pub enum StopReason {
     Shutdown,
     /// Another server was admitted in its place (R28).
     Superseded,
+    /// A record could not be stored.
+    Storage,
 }
 
 /// Why a command is not taken.

@@ -238,6 +238,8 @@ impl Consensus {
         // Without acknowledgements of a commit quorum it steps down for good, so that a leader that
         // can send but not receive is replaced (R21).
         let heard = self.quorum_time(self.now).unwrap_or_default();
+        // A leader that is a quorum by itself gets no acknowledgement that would tell it.
+        self.recover_stuck(heard);
         let Role::Leader(leader) = &self.role else { return };
         if self.now.since(heard.max(leader.since)) >= self.config.timings.suspect {
             self.resign(false);

@@ -13,6 +13,7 @@ mod one_way;
 mod promises;
 mod pushes;
 mod read_points;
+mod replaced;
 mod sessions;
 mod split;
 mod subscriptions;
@@ -168,6 +169,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<split::Split>::default(),
         Box::<one_way::OneWay>::default(),
         Box::<truncation::Truncation>::default(),
+        Box::<replaced::Replaced>::default(),
         Box::<pushes::Pushes>::default(),
         Box::<subscriptions::Subscriptions>::default(),
         Box::<sessions::Sessions>::default(),

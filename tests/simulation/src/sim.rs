@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::Hasher;
 
 use rollcall_replica::Input;
-use rollcall_replica::consensus::ids::{Epoch, PeerLink};
+use rollcall_replica::consensus::ids::{Epoch, Lsn, PeerLink};
 use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::NodeId;
 
@@ -336,7 +336,14 @@ impl Sim {
         if again {
             self.begin_sync(node);
         }
-        self.tell(node, Input::Stored { through })
+        self.tell(node, Input::Stored { through })?;
+        if self.breaking && self.random.one_in(30) {
+            // Twice, late, or of a record that it was never given: it must change nothing.
+            self.counts.add(Count::WrongSync);
+            let wrong = *self.random.pick(&[through.0, through.0 / 2, 0, u64::MAX]).unwrap_or(&0);
+            self.tell(node, Input::Stored { through: Lsn(wrong) })?;
+        }
+        Ok(())
     }
 
     /// Gives a server its input and does all it says.

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::Input;
-use crate::consensus::ids::ReadId;
+use crate::consensus::ids::{Epoch, ReadId};
+use crate::consensus::journal::Record;
+use crate::consensus::message::Message;
 
 #[test]
 fn when_the_leader_dies_the_next_id_leads() {
@@ -67,6 +69,37 @@ fn a_leader_that_is_cut_off_steps_down_and_answers_nothing() {
     assert!(!world.is_read(3, read));
     assert_eq!(world.leader(), Some(2));
     assert!(world.write(3).is_none());
+}
+
+/// R12a: one follower promised an epoch whose candidate gave up, and obeys nothing below it.
+#[test]
+fn a_leader_takes_a_new_epoch_for_a_follower_that_promised_too_much() {
+    let mut world = World::started(3);
+    let (index, _) = world.write(3).unwrap();
+    world.forge(2, 1, Message::Prepare { epoch: Epoch(1) });
+    assert_eq!(world.core(1).epoch(), Epoch(1));
+    world.pass(300);
+    assert_eq!(world.leader(), Some(3));
+    assert_eq!(world.core(3).epoch(), Epoch(3), "the next one of its own");
+    world.crash(2);
+    world.pass(200);
+    let (next, committed) = world.write(3).unwrap();
+    assert!(committed && next > index, "server 1 follows again");
+}
+
+/// R12a where the leader is a commit quorum by itself: nobody else acknowledges anything. Found by
+/// the simulator.
+#[test]
+fn a_leader_of_two_takes_a_new_epoch_for_the_other_one() {
+    let mut world = World::started(2);
+    let (index, _) = world.write(2).unwrap();
+    world.crash(1);
+    world.server(1).disk.apply(&Record::Promise(Epoch(1)));
+    world.start(1);
+    world.pass(1_500);
+    assert_eq!(world.leader(), Some(2));
+    assert_eq!(world.core(1).stored().established, world.core(2).epoch());
+    assert_eq!(world.core(1).commit(), index);
 }
 
 #[test]

@@ -15,9 +15,10 @@ pub(super) enum Trouble {
     LoseDisk,
     Shutdown,
     SlowDisks,
+    FailedDisk,
 }
 
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Trouble; 9] = [
     Trouble::Crash,
     Trouble::Pause,
     Trouble::Cut,
@@ -26,6 +27,7 @@ const TROUBLES: [Trouble; 8] = [
     Trouble::LoseDisk,
     Trouble::Shutdown,
     Trouble::SlowDisks,
+    Trouble::FailedDisk,
 ];
 
 impl Sim {
@@ -46,6 +48,7 @@ impl Sim {
             Trouble::LoseDisk => troubles.lose_disk,
             Trouble::Shutdown => troubles.shutdown,
             Trouble::SlowDisks => troubles.slow_disks,
+            Trouble::FailedDisk => troubles.failed_disk,
         };
         if mean > 0 {
             let at = self.now + self.random.between(1, 2 * mean * 1_000);
@@ -96,6 +99,11 @@ impl Sim {
             Trouble::Shutdown => {
                 self.note(|| format!("{node} shall shut down"));
                 self.shut_down(node)?;
+            }
+            Trouble::FailedDisk => {
+                self.note(|| format!("the disk of {node} fails"));
+                self.counts.add(Count::FailedDisk);
+                self.tell(node, Input::StorageFailed)?;
             }
             Trouble::SlowDisks => {
                 self.counts.add(Count::SlowDisks);

@@ -30,6 +30,10 @@ counted! {
     LostDisk: "lost disks",
     /// All disks were slow for a while.
     SlowDisks: "slow spells",
+    /// A record could not be stored.
+    FailedDisk: "failed disks",
+    /// The storage said something twice, late, or of a record it was never given.
+    WrongSync: "wrong answers of disks",
     /// A process began to lead an epoch.
     Election: "elections",
     /// A server that lost its disk was admitted.

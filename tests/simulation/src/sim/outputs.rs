@@ -125,6 +125,13 @@ impl Sim {
             }
             Output::Stop(why) => {
                 self.note(|| format!("{node} stops: {why:?}"));
+                if let Some(replica) = self.servers.get(&node).and_then(|s| s.replica.as_ref())
+                    && !self.lives.several
+                {
+                    let said = Event::Said { node, output: &Output::Stop(why), replica };
+                    observe(&mut self.invariants, &self.truth, &said)
+                        .map_err(|(property, what)| self.failure(property, what))?;
+                }
                 self.crash(node, false)?;
             }
             output => {

@@ -102,6 +102,8 @@ pub struct Troubles {
     pub shutdown: u64,
     /// All disks are slow for a while.
     pub slow_disks: u64,
+    /// A record cannot be stored: the process must end; its disk keeps what was durable.
+    pub failed_disk: u64,
 }
 
 impl Plan {
@@ -153,6 +155,7 @@ impl Plan {
             lose_disk: often(random, 4_000, 6),
             shutdown: often(random, 2_500, 4),
             slow_disks: often(random, 3_000, 4),
+            failed_disk: often(random, 2_500, 5),
         };
         let millis = Duration::from_millis;
         let quick = random.one_in(2);
