@@ -13,10 +13,13 @@ use crate::consensus::config::{Config, Genesis, Members, Timings};
 use crate::consensus::ids::{Boot, ClusterId, Epoch, Index, Lsn, PeerLink, ProcessId, ReadId};
 use crate::consensus::journal::Stored;
 use crate::consensus::log::{Entry, Init, Op, Outline};
-use crate::consensus::message::{Frame, Heartbeat, Hello, Message, Opinion, Part};
+use crate::consensus::message::{Frame, Heartbeat, Hello, Message, Part};
 use crate::consensus::peer::CloseReason;
 use crate::consensus::{Consensus, Input, Output, RoleKind, StopReason};
 use crate::directory::Bounds;
+
+mod followers;
+mod leaders;
 
 /// The server under test, with a disk that is done at once.
 struct Scripted {
@@ -30,7 +33,6 @@ struct Scripted {
     closed: Vec<(u32, CloseReason)>,
     read: Vec<ReadId>,
     stopped: Option<StopReason>,
-    held: bool,
 }
 
 const CLUSTER: ClusterId = ClusterId(77);
@@ -50,24 +52,14 @@ impl Scripted {
             bounds: Bounds::default(),
             process: ProcessId(900),
             new_boot: boot,
-            genesis: Genesis { cluster: ClusterId(1), first_revision: Revision(1) },
+            genesis: Genesis { cluster: CLUSTER, first_revision: Revision(1) },
             seed: 5,
         };
         let (now, disk) = (Instant::from_millis(1_000), Stored::empty(NodeId(me)));
         let core = Consensus::new(now, config, disk.clone());
         let (links, said, closed, read) = Default::default();
-        let mut scripted = Self {
-            now,
-            core,
-            links,
-            stored: 0,
-            disk,
-            said,
-            closed,
-            read,
-            stopped: None,
-            held: false,
-        };
+        let mut scripted =
+            Self { now, core, links, stored: 0, disk, said, closed, read, stopped: None };
         scripted.drain();
         scripted
     }
@@ -99,8 +91,41 @@ impl Scripted {
         std::mem::take(&mut self.said)
     }
 
+    /// The leader of epoch 0 of three servers, settled and in use.
+    fn leader() -> Self {
+        let mut scripted = Self::new(3, 3, first_boot(3));
+        for peer in [1, 2] {
+            scripted.link_as(peer, None);
+        }
+        for peer in [1, 2] {
+            scripted.link(peer);
+            scripted.hear(peer, ack(1));
+        }
+        scripted.write();
+        for peer in [1, 2] {
+            scripted.hear(peer, ack(2));
+        }
+        assert!(scripted.core.is_settled() && scripted.core.commit() == Index(2));
+        scripted.take_closed();
+        scripted.said();
+        scripted
+    }
+
+    /// A client writes something.
+    fn write(&mut self) {
+        let entry = write(0, self.core.last().0);
+        let Op::Command(command) = &entry.op else { unreachable!("a write is a command") };
+        self.core.propose(self.now, command.clone()).unwrap();
+        self.drain();
+    }
+
     /// A new link to `peer`, which says who it is.
     fn link(&mut self, peer: u32) {
+        self.link_as(peer, Some(CLUSTER));
+    }
+
+    /// The same, with what it says of its cluster.
+    fn link_as(&mut self, peer: u32, cluster: Option<ClusterId>) {
         let link = PeerLink(self.links.values().map(|(link, _)| link.0).max().unwrap_or(0) + 1);
         self.links.insert(peer, (link, 0));
         self.core.handle(self.now, Input::LinkUp { peer: NodeId(peer), link });
@@ -108,8 +133,8 @@ impl Scripted {
             node: NodeId(peer),
             boot: first_boot(peer),
             process: ProcessId(peer.into()),
-            cluster: Some(CLUSTER),
-            voter: true,
+            cluster,
+            voter: cluster.is_some(),
             settings: self.core.config().settings(),
             promised: Epoch(0),
         };
@@ -121,9 +146,7 @@ impl Scripted {
         self.links.insert(peer, (link, number + 1));
         let frame = Frame { number, message };
         self.core.handle(self.now, Input::Received { peer: NodeId(peer), link, frame });
-        if !self.held {
-            self.drain();
-        }
+        self.drain();
     }
 
     fn pass(&mut self, millis: u64) {
@@ -194,6 +217,11 @@ fn append(epoch: u64, first: u64, entries: Vec<Arc<Entry>>, commit: u64) -> Mess
     Message::Append { epoch: Epoch(epoch), first, entries, commit }
 }
 
+fn ack(index: u64) -> Message {
+    let (received, durable) = (Index(index), Index(index));
+    Message::Ack { epoch: Epoch(0), received, durable, voter: true }
+}
+
 fn heartbeat(epoch: u64, commit: u64) -> Message {
     Message::Heartbeat(Heartbeat {
         epoch: Epoch(epoch),
@@ -202,162 +230,4 @@ fn heartbeat(epoch: u64, commit: u64) -> Message {
         echo: None,
         grant: Duration::ZERO,
     })
-}
-
-/// A server of three that lost its disk and holds the log up to entry 8, of which 5 are committed.
-fn blank_of_three() -> Scripted {
-    let mut blank = Scripted::new(1, 3, Boot(99));
-    blank.link(3);
-    blank.hear(3, new_epoch(0, 8, &[(0, 1)]));
-    let log = std::iter::once(init(3)).chain((1..=7).map(|n| write(0, n))).collect();
-    blank.hear(3, part(0, 1, log, 8));
-    blank.take_closed();
-    blank.link(3);
-    blank.hear(3, new_epoch(0, 8, &[(0, 1)]));
-    blank.hear(3, heartbeat(0, 5));
-    assert_eq!(blank.core.role(), RoleKind::Blank);
-    blank
-}
-
-#[test]
-fn an_admission_that_is_not_committed_yet_replaces_nobody() {
-    let mut blank = blank_of_three();
-    blank.hear(3, append(0, 9, vec![admit(0, 1, Boot(99))], 6));
-    assert_eq!(blank.stopped, None, "entry 9 admits this very server");
-    blank.hear(3, append(0, 10, vec![], 9));
-    assert_eq!(blank.core.role(), RoleKind::Follower);
-}
-
-#[test]
-fn who_was_replaced_by_a_committed_admission_stops() {
-    let mut old = Scripted::voter(1, 3, 3);
-    old.hear(3, heartbeat(0, 4));
-    old.hear(3, append(0, 5, vec![admit(0, 1, Boot(99))], 4));
-    assert_eq!(old.stopped, None);
-    old.hear(3, append(0, 6, vec![], 5));
-    assert_eq!(old.stopped, Some(StopReason::Superseded));
-    old.hear(3, heartbeat(0, 5));
-}
-
-/// A blank server promises nothing, but once it heard of a leader it obeys no earlier one.
-#[test]
-fn a_blank_server_obeys_the_newest_leader_only() {
-    let mut blank = Scripted::new(1, 5, Boot(99));
-    for peer in [5, 4] {
-        blank.link(peer);
-    }
-    blank.hear(5, new_epoch(0, 2, &[(0, 1)]));
-    blank.hear(5, part(0, 1, vec![init(5), write(0, 1)], 2));
-    blank.take_closed();
-    for peer in [5, 4] {
-        blank.link(peer);
-    }
-    blank.hear(5, new_epoch(0, 2, &[(0, 1)]));
-    blank.hear(4, new_epoch(1, 4, &[(0, 1), (1, 3)]));
-    blank.hear(4, part(1, 3, vec![write(1, 2)], 4));
-    blank.said();
-    // The old leader was not heard to be replaced yet; what it commits now is not for this server.
-    blank.hear(5, append(0, 3, vec![write(0, 3), write(0, 4)], 4));
-    assert_eq!(blank.said_to(5, |m| matches!(m, Message::Nack { .. })), 1);
-    blank.hear(5, new_epoch(0, 2, &[(0, 1)]));
-    blank.hear(4, part(1, 4, vec![write(1, 5)], 4));
-    assert_eq!(blank.core.last(), Index(4));
-    assert_eq!(blank.core.stored().established, Epoch(1));
-    assert_eq!(blank.take_closed(), []);
-}
-
-#[test]
-fn a_copy_that_was_broken_off_is_begun_again() {
-    let mut follower = Scripted::voter(1, 3, 2);
-    follower.hear(2, new_epoch(1, 5, &[(0, 1), (1, 4)]));
-    assert_eq!(follower.said_to(2, |m| matches!(m, Message::Fetch { .. })), 1);
-    // The leader is silent for a moment, but its link stands.
-    follower.pass(380);
-    for peer in [2, 3] {
-        follower.hear(peer, Message::Alive);
-    }
-    follower.pass(80);
-    assert_eq!(follower.core.role(), RoleKind::Candidate);
-    follower.said();
-    follower.hear(2, heartbeat(1, 3));
-    assert_eq!(follower.said_to(2, |m| matches!(m, Message::Fetch { .. })), 1);
-    follower.hear(2, part(1, 4, vec![write(1, 9), write(1, 10)], 5));
-    assert_eq!(follower.said_to(2, |m| matches!(m, Message::Ack { .. })), 1);
-}
-
-#[test]
-fn a_question_for_a_read_point_is_asked_of_the_next_leader() {
-    let mut follower = Scripted::voter(1, 3, 2);
-    follower.hear(3, heartbeat(0, 3));
-    follower.core.read(follower.now, ReadId(7));
-    follower.drain();
-    assert_eq!(follower.said_to(3, |m| matches!(m, Message::Read { .. })), 1);
-    follower.hear(2, new_epoch(1, 3, &[(0, 1)]));
-    follower.hear(2, heartbeat(1, 3));
-    let asked = follower.said();
-    let asked = asked.iter().find_map(|(to, message)| match message {
-        Message::Read { read } if *to == 2 => Some(*read),
-        _ => None,
-    });
-    let read = asked.expect("the new leader is asked");
-    follower.hear(2, Message::ReadPoint { read, epoch: Epoch(1), point: Index(3) });
-    assert_eq!(follower.read, [ReadId(7)]);
-}
-
-#[test]
-fn a_log_begins_with_init() {
-    let mut blank = Scripted::new(1, 3, first_boot(1));
-    blank.link(3);
-    blank.hear(3, new_epoch(0, 1, &[(0, 1)]));
-    blank.hear(3, part(0, 1, vec![write(0, 1)], 1));
-    assert_eq!(blank.take_closed().len(), 1, "what does not begin with INIT is no log");
-    blank.link(3);
-    blank.hear(3, Message::Init { entry: init(3) });
-    assert_eq!(blank.core.last(), Index(1));
-}
-
-#[test]
-fn a_heartbeat_that_cannot_be_leaves_the_election_as_it_was() {
-    let mut follower = Scripted::voter(1, 3, 1);
-    let echo = Some(follower.now + Duration::from_secs(9));
-    let (epoch, commit, grant) = (Epoch(1), Index(2), Duration::ZERO);
-    let sent = follower.now;
-    follower.hear(2, Message::Heartbeat(Heartbeat { epoch, commit, sent, echo, grant }));
-    assert_eq!(follower.core.epoch(), Epoch(0), "nothing was promised");
-    assert_eq!(follower.take_closed().len(), 1);
-}
-
-#[test]
-fn a_candidate_that_asks_again_ends_a_rival_proposal() {
-    let mut follower = Scripted::voter(1, 3, 1);
-    follower.hear(2, Message::Prepare { epoch: Epoch(1) });
-    assert_eq!(follower.said_to(2, |m| matches!(m, Message::Promise(_))), 1);
-    follower.pass(390);
-    for peer in [2, 3] {
-        follower.hear(peer, Message::Alive);
-    }
-    follower.pass(60);
-    let proposed = follower.said();
-    let round = proposed.iter().rev().find_map(|(_, message)| match message {
-        Message::Propose { round } => Some(*round),
-        _ => None,
-    });
-    let round = round.expect("it proposes");
-    follower.hear(2, Message::Prepare { epoch: Epoch(1) });
-    let opinion = Opinion {
-        round,
-        agrees: true,
-        promised: Epoch(1),
-        established: Epoch(0),
-        pending: [Epoch(1)].into(),
-        commit: Index(1),
-        snapshot: Index(0),
-    };
-    follower.hear(3, Message::Opinion(opinion));
-    follower.pass(30);
-    assert_eq!(follower.core.epoch(), Epoch(1), "the candidate is at work");
-    assert_eq!(
-        follower.said_to(3, |m| matches!(m, Message::Elect { .. } | Message::Prepare { .. })),
-        0
-    );
 }
