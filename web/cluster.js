@@ -1,7 +1,7 @@
 // Owns the panel of servers: one small card for each member, and the figures of the server this page talks to.
 // A figure that the server does not tell is not shown.
 
-import { byId, count, el, hostOf, icon, lastDigits, plural, setAttribute, setText } from "./dom.js";
+import { animate, byId, count, el, hostOf, icon, lastDigits, plural, setAttribute, setText } from "./dom.js";
 import { isUp } from "./live.js";
 import { duration } from "./time.js";
 
@@ -96,7 +96,7 @@ class Card {
 
   /** The leadership came here: one quiet sign. */
   crown() {
-    this.node.animate?.({ backgroundColor: ["var(--accent-soft)", "var(--surface)"] }, { duration: 180 });
+    animate(this.node, { backgroundColor: ["var(--accent-soft)", "var(--surface)"] }, 180);
   }
 }
 

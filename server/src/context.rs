@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use rollcall_replica::Users;
+use rollcall_replica::consensus::RoleKind;
+use rollcall_replica::{Replica, Users};
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::{Member, MemberState, MemberStatus, Role, Status};
 use rollcall_shared::time::Instant;
@@ -30,11 +31,35 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// The applied state. The node stores it before anybody hears of what is in it.
     pub(crate) view: ArcSwap<Users>,
+    /// What this server is within the cluster, as the node saw it last.
+    standing: ArcSwap<Standing>,
     /// Room for links: each holds a permit.
     pub(crate) links: Arc<Semaphore>,
     pub(crate) live_sessions: AtomicU64,
     pub(crate) draining: AtomicBool,
     started: Instant,
+}
+
+/// What a server is within its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) role: Role,
+    /// The leader, while known.
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) epoch: u64,
+}
+
+impl Standing {
+    fn of(replica: &Replica) -> Self {
+        let consensus = replica.consensus();
+        let role = match consensus.role() {
+            RoleKind::Follower => Role::Follower,
+            RoleKind::Candidate => Role::Candidate,
+            RoleKind::Leader => Role::Leader,
+            RoleKind::Blank => Role::Blank,
+        };
+        Self { role, leader: consensus.leader(), epoch: consensus.epoch().0 }
+    }
 }
 
 impl Context {
@@ -43,7 +68,7 @@ impl Context {
         cluster: String,
         url: Option<String>,
         resolver: Resolver,
-        users: Users,
+        replica: &Replica,
     ) -> Arc<Self> {
         Arc::new(Self {
             origin: format!("server/{}", config.id),
@@ -53,7 +78,8 @@ impl Context {
             url,
             resolver,
             metrics: Metrics::new(),
-            view: ArcSwap::from_pointee(users),
+            view: ArcSwap::from_pointee(replica.users().clone()),
+            standing: ArcSwap::from_pointee(Standing::of(replica)),
             live_sessions: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             started: clock::now(),
@@ -62,6 +88,22 @@ impl Context {
 
     pub(crate) fn node(&self) -> NodeId {
         self.config.id
+    }
+
+    /// Shows everybody the replica's state, where it has changed, and what this server is.
+    pub(crate) fn publish(&self, replica: &Replica, changed: bool) {
+        if changed {
+            self.view.store(Arc::new(replica.users().clone()));
+        }
+        let standing = Standing::of(replica);
+        if standing != self.standing() {
+            self.standing.store(Arc::new(standing));
+        }
+    }
+
+    /// What this server is within the cluster.
+    pub(crate) fn standing(&self) -> Standing {
+        **self.standing.load()
     }
 
     /// Whether lookups would be answered.
@@ -77,13 +119,14 @@ impl Context {
     /// What this server says of itself and the cluster.
     pub(crate) fn status(&self, local: std::net::SocketAddr) -> Status {
         let users = self.view.load();
+        let Standing { role, leader, epoch } = self.standing();
         let count = |value: usize| value as u64;
         Status {
             node: self.node(),
             cluster: self.cluster.clone(),
-            role: Role::Leader,
-            leader: Some(self.node()),
-            epoch: 0,
+            role,
+            leader,
+            epoch,
             revision: users.revision(),
             members: vec![MemberStatus {
                 node: self.node(),
@@ -102,5 +145,32 @@ impl Context {
 
     fn url_at(&self, local: std::net::SocketAddr) -> String {
         self.url.clone().unwrap_or_else(|| format!("ws://{local}/ws"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::start_replica;
+
+    /// The status of a server with these other members that has just started.
+    fn status(others: &[u32]) -> Status {
+        let member = |id: &u32| (NodeId(*id), format!("ws://127.0.0.1:710{id}/peer"));
+        let members = others.iter().map(member).collect();
+        let config = Config { members, ..Config::default() };
+        let (replica, _) = start_replica(&config).unwrap();
+        let context = Context::new(config, "c".into(), None, Resolver::None, &replica);
+        assert_eq!(context.standing().epoch, replica.consensus().epoch().0);
+        context.status("127.0.0.1:7101".parse().unwrap())
+    }
+
+    #[test]
+    fn a_server_says_what_its_replica_is() {
+        let alone = status(&[]);
+        assert_eq!((alone.role, alone.leader), (Role::Leader, Some(NodeId(1))));
+        // One of three that has heard nothing of the others neither leads nor knows who does.
+        let one_of_three = status(&[2, 3]);
+        assert_ne!(one_of_three.role, Role::Leader);
+        assert_eq!(one_of_three.leader, None);
     }
 }

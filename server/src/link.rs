@@ -185,3 +185,60 @@ const ANSWERS: usize = 4;
 const HIGH_WATER_BYTES: usize = 256 * 1024;
 /// Bytes due to a link under which the next part of a large answer is made.
 const LOW_WATER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link whose queue takes 100 bytes, with so many of one message in it.
+    fn link(messages: usize, bytes: usize) -> Link {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let link = Link::new(LinkId(1), address, address, 100);
+        for _ in 0..messages {
+            link.send("x".repeat(bytes));
+        }
+        link
+    }
+
+    #[test]
+    fn a_queue_takes_its_bytes_and_not_one_more() {
+        let full = link(10, 10);
+        let found = |state: &State| (state.closing, state.dropped, state.out_bytes);
+        assert_eq!(found(&full.state()), (None, 0, 100));
+        full.send("y");
+        // What waited is given up with what came: a part of it would be a gap.
+        let state = full.state();
+        assert_eq!(state.closing, Some(Closing::Now(CloseCode::SlowReader)));
+        assert_eq!((state.dropped, state.out.len(), state.out_bytes), (11, 0, 0));
+    }
+
+    #[test]
+    fn a_link_that_is_given_up_keeps_nothing_more() {
+        let link = link(11, 10);
+        for _ in 0..1000 {
+            link.send("y".repeat(50));
+        }
+        assert!(link.take_sent().is_empty());
+        assert_eq!(link.state().dropped, 11);
+        // Why it ends does not change any more.
+        link.close(Closing::AfterQueue(CloseCode::Shutdown));
+        assert_eq!(link.state().closing, Some(Closing::Now(CloseCode::SlowReader)));
+    }
+
+    #[test]
+    fn what_is_taken_makes_room() {
+        let link = link(10, 10);
+        assert_eq!(link.take_sent().len(), 10);
+        link.send("y".repeat(100));
+        assert_eq!(link.state().closing, None);
+        assert_eq!(link.take_sent().len(), 1);
+    }
+
+    #[test]
+    fn a_link_that_waits_for_its_end_still_gets_what_is_due() {
+        let link = link(1, 10);
+        link.close(Closing::AfterQueue(CloseCode::Shutdown));
+        link.send("the reply to what was asked before");
+        assert_eq!(link.take_sent().len(), 2);
+    }
+}

@@ -129,9 +129,7 @@ async fn deliver(
         }
     }
     // Published before anybody hears of it, so that no lookup, on any shard, is behind an answer.
-    if !changes.is_empty() {
-        context.view.store(Arc::new(replica.users().clone()));
-    }
+    context.publish(replica, !changes.is_empty());
     let sessions = replica.live_sessions();
     context.live_sessions.store(sessions as u64, Ordering::Relaxed);
     context.metrics.applied(inputs, replica.users(), sessions);

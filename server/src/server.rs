@@ -113,7 +113,7 @@ impl Server {
         // Whoever listens on all interfaces is reached under the address the client came to.
         let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
         let url = config.advertise.clone().or(own);
-        let context = Context::new(config, cluster, url, resolver, replica.users().clone());
+        let context = Context::new(config, cluster, url, resolver, &replica);
         Ok(Self { listener, local, context, replica, storage })
     }
 
@@ -162,7 +162,7 @@ impl Server {
     }
 }
 
-/// The replica of a server alone, which leads as soon as it is there.
+/// The replica of a server; alone, it leads as soon as it is there.
 pub(crate) fn start_replica(config: &Config) -> Result<(Replica, Memory), StartError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(StartError::Randomness)?;
@@ -170,9 +170,11 @@ pub(crate) fn start_replica(config: &Config) -> Result<(Replica, Memory), StartE
         random[at..at + 8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
     };
     let me = config.id;
+    let others = config.members.iter().map(|(id, _)| *id);
+    let members = Members::new(std::iter::once(me).chain(others)).map_err(StartError::Members)?;
     let consensus = ConsensusConfig {
         me,
-        members: Members::new([me]).map_err(StartError::Members)?,
+        members,
         timings: Timings { grace: config.session_grace, ..Timings::default() },
         bounds: Bounds { registrations: config.max_registrations, sessions: MAX_SESSIONS },
         process: ProcessId(number(0)),

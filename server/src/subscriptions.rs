@@ -86,13 +86,18 @@ impl Index {
         username: &Username,
         mut hears: impl FnMut(&Rc<Link>, SubscriptionId),
     ) {
-        let text = username.as_str();
-        let by_name = self.by_name.get(text);
-        let by_prefix =
-            self.lengths.keys().filter_map(|&length| self.by_prefix.get(text.get(..length)?));
-        for ((_, number), link) in by_name.into_iter().chain(by_prefix).flatten().chain(&self.all) {
+        for ((_, number), link) in self.places(username.as_str()).flatten().flatten() {
             hears(link, *number);
         }
+    }
+
+    /// Everywhere somebody could be who hears of `username`: one place for its name, one for each
+    /// length a prefix has, one for all. Whoever is in them matches, so this is the whole cost.
+    fn places<'a>(&'a self, username: &'a str) -> impl Iterator<Item = Option<&'a Subscribers>> {
+        let by_name = std::iter::once(self.by_name.get(username));
+        let of_length = |&length| self.by_prefix.get(username.get(..length)?);
+        let by_prefix = self.lengths.keys().map(of_length);
+        by_name.chain(by_prefix).chain([Some(&self.all)])
     }
 }
 
@@ -114,6 +119,37 @@ mod tests {
         ]
     }
 
+    fn links<const N: u64>() -> Vec<Rc<Link>> {
+        let address = "127.0.0.1:1".parse().unwrap();
+        (0..N).map(|n| Rc::new(Link::new(LinkId(n), address, address, 1))).collect()
+    }
+
+    #[test]
+    fn a_change_costs_as_much_as_it_has_subscribers() {
+        let links = links::<1>();
+        let mut index = Index::default();
+        let mut insert = |number: u64, filter| {
+            index.insert(&filter, SubscriptionId(number), &links[0]);
+        };
+        let name = |text: &str| Filter::Usernames(vec![Username::new(text).unwrap()]);
+        let prefix = |text: &str| Filter::Prefix(Prefix::new(text).unwrap());
+        for n in 0..5_000 {
+            insert(2 * n, name(&format!("user-{n:04}")));
+            insert(2 * n + 1, prefix(&format!("team-{n:04}")));
+        }
+        insert(20_000, name("ann"));
+        insert(20_001, prefix("an"));
+        insert(20_002, Filter::All);
+        // Of 10,003 subscriptions, three match, and four places are looked at: the name, prefixes
+        // of two bytes, of nine, and all.
+        for (username, places, matches) in [("ann", 4, 3), ("user-0007", 4, 2), ("nobody", 4, 1)] {
+            let seen: Vec<_> = index.places(username).collect();
+            assert_eq!(seen.len(), places, "{username}");
+            let found: usize = seen.into_iter().flatten().map(BTreeMap::len).sum();
+            assert_eq!(found, matches, "{username}");
+        }
+    }
+
     proptest! {
         /// The index finds exactly the subscriptions whose filter matches, and forgets all.
         #[test]
@@ -121,9 +157,7 @@ mod tests {
             steps in proptest::collection::vec((filter(), 0_usize..3, any::<bool>()), 1..40),
             name in "[abé]{1,4}",
         ) {
-            let address = "127.0.0.1:1".parse().unwrap();
-            let links: Vec<_> =
-                (0..3).map(|n| Rc::new(Link::new(LinkId(n), address, address, 1))).collect();
+            let links = links::<3>();
             let name = Username::new(&name).unwrap();
             let mut index = Index::default();
             let mut live = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! Knows nothing of Rollcall. Every wait has a deadline; one that fails leaves a picture of the page
 //! in `target/e2e`. Chromium or its driver missing is a failure, never a reason to skip.
 
+mod devices;
 mod process;
 
 use std::{

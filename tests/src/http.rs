@@ -72,6 +72,24 @@ pub async fn get(server: &Server, path: &str) -> Response {
     request(server, "GET", path, "").await
 }
 
+/// What `/metrics` says at one moment.
+#[derive(Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Asks a server.
+    pub async fn of(server: &Server) -> Self {
+        Self(get(server, "/metrics").await.text())
+    }
+
+    /// The value of a sample, by its name and labels as they are written; 0 where there is none,
+    /// as for a label that nothing was counted for yet.
+    pub fn value(&self, sample: &str) -> f64 {
+        let of = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();
+        self.0.lines().find_map(of).unwrap_or(0.0)
+    }
+}
+
 /// Tries to upgrade to WebSocket with further header lines, each ended by CRLF, and reads the head
 /// of the answer. The link, if there is one, is dropped.
 pub async fn upgrade(server: &Server, headers: &str) -> Response {

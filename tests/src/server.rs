@@ -19,14 +19,28 @@ use tempfile::TempDir;
 
 use crate::PATIENCE;
 
-/// A running server with id 1 that keeps everything in memory.
+/// A running server that keeps everything in memory; its id is 1 unless said otherwise.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    port: u16,
+    place: Place,
     flags: Vec<String>,
     directory: TempDir,
     log: Log,
+}
+
+/// Which server of a cluster it is, and where it listens.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    id: u64,
+    ip: Ipv4Addr,
+    /// 0 before a free one was found.
+    port: u16,
+}
+
+impl Place {
+    /// Server 1 on a free port of 127.0.0.1.
+    const FREE: Self = Self { id: 1, ip: Ipv4Addr::LOCALHOST, port: 0 };
 }
 
 impl Server {
@@ -37,7 +51,24 @@ impl Server {
 
     /// Starts a server with further flags of `rollcall serve`.
     pub fn with(flags: &[&str]) -> Self {
-        Self::launch(0, new_directory(), flags)
+        Self::launch(Place::FREE, new_directory(), flags)
+    }
+
+    /// Starts a server that does not take a silent client for dead: those of [`crate::wire`] answer
+    /// its pings only while a test awaits something of them, and a browser may be slow to start.
+    pub fn patient() -> Self {
+        Self::with(&["--heartbeat-ms", "120000", "--first-message-ms", "120000"])
+    }
+
+    /// Starts a server with another id than 1.
+    pub fn numbered(id: u64) -> Self {
+        Self::launch(Place { id, ..Place::FREE }, new_directory(), &[])
+    }
+
+    /// Starts a server that listens on all interfaces.
+    pub fn on_all_interfaces(flags: &[&str]) -> Self {
+        let place = Place { ip: Ipv4Addr::UNSPECIFIED, ..Place::FREE };
+        Self::launch(place, new_directory(), flags)
     }
 
     /// Starts a server that clients are told to reach under another URL, which is also what it
@@ -46,7 +77,8 @@ impl Server {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
-        Self::launch(port, new_directory(), &[&["--advertise", url], flags].concat())
+        let place = Place { port, ..Place::FREE };
+        Self::launch(place, new_directory(), &[&["--advertise", url], flags].concat())
     }
 
     /// Starts a server that asks for a token; `table` is the file for `--tokens`.
@@ -55,36 +87,40 @@ impl Server {
         let path = directory.path().join("tokens.toml");
         std::fs::write(&path, table).expect("the temporary folder is writable");
         let path = path.display().to_string();
-        Self::launch(0, directory, &[&["--tokens", &path], flags].concat())
+        Self::launch(Place::FREE, directory, &[&["--tokens", &path], flags].concat())
     }
 
-    fn launch(port: u16, directory: TempDir, flags: &[&str]) -> Self {
+    fn launch(mut place: Place, directory: TempDir, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let mut log = Log::default();
-        let (child, port) = spawn(&directory, &flags, port, &mut log);
-        Self { child, port, flags, directory, log }
+        let child = spawn(&directory, &flags, &mut place, &mut log);
+        Self { child, place, flags, directory, log }
     }
 
     /// Kills the server and starts it again on the same port with the same flags.
     pub fn restart(&mut self) {
         self.kill9();
-        let (child, port) = spawn(&self.directory, &self.flags, self.port, &mut self.log);
-        (self.child, self.port) = (child, port);
+        self.child = spawn(&self.directory, &self.flags, &mut self.place, &mut self.log);
+    }
+
+    /// Its number within its cluster.
+    pub fn id(&self) -> u64 {
+        self.place.id
     }
 
     /// Where clients connect to.
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/ws", self.port)
+        format!("ws://127.0.0.1:{}/ws", self.place.port)
     }
 
     /// Where browsers go to, without a slash at the end.
     pub fn http(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.place.port)
     }
 
     /// The socket address it listens on.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.place.port).into()
     }
 
     /// The process id it was started with.
@@ -141,7 +177,7 @@ impl Drop for Server {
         self.log.finish();
         let log = self.log.text();
         if thread::panicking() {
-            eprintln!("--- log of the server on port {} ---\n{log}---", self.port);
+            eprintln!("--- log of the server on port {} ---\n{log}---", self.place.port);
         } else {
             // A thread of the server that died need not have been noticed by the test.
             assert!(!log.contains("panicked at"), "the server has a bug:\n{log}");
@@ -201,16 +237,23 @@ pub fn new_directory() -> TempDir {
 
 /// Reads `server 1 pid 4242 ws://127.0.0.1:7101/ws` into process id and port.
 pub fn parse_ready_line(line: &str) -> Option<(u32, u16)> {
-    let rest = line.strip_prefix("server 1 pid ")?;
+    parse_line_of(1, line)
+}
+
+/// The same of the server with this id.
+fn parse_line_of(id: u64, line: &str) -> Option<(u32, u16)> {
+    let rest = line.strip_prefix(&format!("server {id} pid "))?;
     let (pid, url) = rest.split_once(' ')?;
     let port = url.strip_prefix("ws://127.0.0.1:")?.strip_suffix("/ws")?;
     Some((pid.parse().ok()?, port.parse().ok()?))
 }
 
-fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &mut Log) -> (Child, u16) {
+/// Starts a process; where the place has no port yet, the one it found is put there.
+fn spawn(directory: &TempDir, flags: &[String], place: &mut Place, log: &mut Log) -> Child {
+    let Place { id, ip, port } = *place;
     let mut child = bare_command(directory.path())
-        .args(["serve", "--id", "1", "--in-memory"])
-        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["serve", "--in-memory", "--id", &id.to_string()])
+        .args(["--listen", &format!("{ip}:{port}")])
         .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -221,15 +264,16 @@ fn spawn(directory: &TempDir, flags: &[String], port: u16, log: &mut Log) -> (Ch
     let lines = follow_lines(child.stdout.take().expect("standard output is piped"));
     let ready = lines.recv_timeout(PATIENCE);
     let said = ready.as_deref().unwrap_or_default();
-    let own = said.starts_with(&format!("server 1 pid {} ", child.id()));
-    let port = if port == 0 { parse_ready_line(said).map(|(_, port)| port) } else { Some(port) };
+    let own = said.starts_with(&format!("server {id} pid {} ", child.id()));
+    let port = if port == 0 { parse_line_of(id, said).map(|(_, port)| port) } else { Some(port) };
     let (true, Some(port)) = (own, port) else {
         let _ = child.kill();
         let _ = child.wait();
         log.finish();
         panic!("the server said {ready:?} instead of where it listens\n{}", log.text());
     };
-    (child, port)
+    place.port = port;
+    child
 }
 
 /// Reads a pipe to its end, so that the writer never blocks, and passes the lines on.

@@ -22,6 +22,8 @@ use crate::{MESSAGE_BYTES_MAX, PATIENCE, random_client_id, server::Server};
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
+    /// What every message of the server must name as its origin.
+    server: String,
     id: Option<String>,
     last_id: u64,
     inbox: VecDeque<Value>,
@@ -36,14 +38,16 @@ impl Client {
 
     /// A link of the named client; several links may share a client id.
     pub async fn with_id(server: &Server, id: &str) -> Self {
-        let mut client = Self::dial(server.address(), None).await;
+        let mut client = Self::anonymous(server).await;
         client.id = Some(id.to_owned());
         client
     }
 
     /// A link that never says an `origin`.
     pub async fn anonymous(server: &Server) -> Self {
-        Self::dial(server.address(), None).await
+        let mut client = Self::dial(server.address(), None).await;
+        client.server = format!("server/{}", server.id());
+        client
     }
 
     /// A link whose kernel takes in little before the server feels it.
@@ -53,7 +57,7 @@ impl Client {
         client
     }
 
-    /// A link without an `origin` to any address, perhaps with a small receive buffer.
+    /// A link without an `origin` to a server 1 at any address, perhaps with a small receive buffer.
     pub async fn dial(address: SocketAddr, receive_bytes: Option<u32>) -> Self {
         let tcp = TcpSocket::new_v4().expect("the system has sockets");
         if let Some(bytes) = receive_bytes {
@@ -66,7 +70,8 @@ impl Client {
         let config = WebSocketConfig::default().read_buffer_size(4096);
         let handshake = client_async_with_config(request, stream, Some(config));
         let (socket, _) = within("the upgrade", handshake).await.expect("the server upgrades");
-        Self { socket, id: None, last_id: 0, inbox: VecDeque::new(), closed: None }
+        let (server, inbox) = ("server/1".to_owned(), VecDeque::new());
+        Self { socket, server, id: None, last_id: 0, inbox, closed: None }
     }
 
     /// Its client id, if it has one of its own.
@@ -319,7 +324,7 @@ impl Client {
             Message::Text(text) => {
                 assert!(text.len() <= MESSAGE_BYTES_MAX, "a message of {} bytes", text.len());
                 let message = serde_json::from_str(&text).expect("the server sends JSON");
-                check_envelope(&message);
+                check_envelope(&message, &self.server);
                 Some(message)
             }
             Message::Binary(bytes) => panic!("a binary frame of {} bytes", bytes.len()),
@@ -379,10 +384,10 @@ fn is_push(message: &Value) -> bool {
 }
 
 /// What holds for every message of a server (contract, sections 3 and 4).
-fn check_envelope(message: &Value) {
+fn check_envelope(message: &Value, server: &str) {
     assert!(message.is_object(), "{message}");
     assert!(message["type"].is_string(), "{message}");
-    assert_eq!(message["origin"], "server/1", "{message}");
+    assert_eq!(message["origin"], server, "{message}");
     assert!(message.get("id").is_none_or(Value::is_u64), "{message}");
     assert!(message.get("payload").is_none_or(Value::is_object), "{message}");
     if message["type"] != "Error" {

@@ -24,7 +24,8 @@ use super::{output, serve, settings, values};
 /// Starts a cluster on this machine, each server a process of its own on the next port from
 /// --base-port. Prints for each its id, process id and URL, then `ready`, and on standard error
 /// where the web console is. A server that ends is not started again, so that you can kill one and
-/// watch what happens; Ctrl-C ends them all. Tuning flags are passed on to every server.
+/// watch what happens; where none is left, this ends too, with status 1. Ctrl-C ends them all.
+/// Tuning flags are passed on to every server.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Dev {

@@ -10,7 +10,7 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue,
     IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::http::uri::Authority;
+use hyper::http::uri::{Authority, Uri};
 use hyper::{Request, Response, StatusCode};
 
 use super::{Reply, text};
@@ -86,12 +86,20 @@ const fn of_a_policy(c: char) -> bool {
     !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' | ':' | '[' | ']')
 }
 
+/// Scheme and authority of a URL. A policy's source with a path would match no other path.
+fn source(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
+}
+
 /// What the console may load and where it may connect: this server and the other members.
 fn policy(headers: &HeaderMap, local: SocketAddr, context: &Context) -> String {
     let mut connect = String::from("'self'");
     for member in context.members(local) {
-        connect.push(' ');
-        connect.push_str(member.url.trim_end_matches("/ws"));
+        if let Some(source) = source(&member.url) {
+            connect.push(' ');
+            connect.push_str(&source);
+        }
     }
     // Browsers differ in whether 'self' covers WebSockets to the page's own host.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());

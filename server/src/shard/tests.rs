@@ -24,7 +24,7 @@ fn replica() -> (Replica, Memory) {
 /// A shard of a server whose state is `replica`'s, and a link.
 fn shard(replica: &Replica) -> (Rc<Shard>, Rc<Link>) {
     let users = replica.users().clone();
-    let context = Context::new(Config::default(), "c".into(), None, Resolver::None, users.clone());
+    let context = Context::new(Config::default(), "c".into(), None, Resolver::None, replica);
     let shard = Shard::new(context, 0, users);
     let address = "127.0.0.1:1".parse().unwrap();
     let link = shard.link(address, address);

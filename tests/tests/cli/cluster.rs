@@ -1,5 +1,7 @@
 //! `serve` and `dev`: the lines they print, how they end, and that each server is its own process.
 
+use std::net::Ipv4Addr;
+
 use rollcall_tests::{
     command::{Running, run},
     server::{Server, parse_ready_line, process_is_alive, send_signal},
@@ -7,10 +9,11 @@ use rollcall_tests::{
 };
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::net::TcpStream;
 
+/// A local cluster as it is without being told: one server, in memory. Only its port is free.
 async fn dev() -> (Running, u32, u16) {
-    let arguments = ["dev", "--size", "1", "--base-port", "0", "--in-memory"];
-    let mut dev = Running::start(&arguments);
+    let mut dev = Running::start(&["dev", "--base-port", "0"]);
     let line = dev.line().await;
     let (pid, port) = parse_ready_line(&line).unwrap_or_else(|| panic!("it said {line}"));
     assert_eq!(dev.line().await, "ready");
@@ -35,7 +38,24 @@ async fn dev_runs_its_server_as_a_child_and_ctrl_c_ends_both() {
     client.expect_close(1001).await;
     let finished = dev.finished().await;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    // Where its console is, for the person in front of it.
+    let console = format!("console: http://127.0.0.1:{port}/");
+    assert!(finished.stderr.contains(&console), "{}", finished.stderr);
     wait_until_gone(pid).await;
+}
+
+#[tokio::test]
+async fn dev_starts_no_server_again_and_ends_when_none_is_left() {
+    let (dev, pid, port) = dev().await;
+    send_signal(pid, Signal::KILL);
+    let finished = dev.finished().await;
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    assert!(finished.stdout.is_empty(), "{}", finished.stdout);
+    for said in ["server 1 has ended", "it is not started again", "no server is left"] {
+        assert!(finished.stderr.contains(said), "no {said:?} in {}", finished.stderr);
+    }
+    let again = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+    assert!(again.is_err(), "port {port} is served again");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Each test runs the binary as a user would, against a server of its own. What the protocol does is
 //! the wire tests' business; here it is enough that each command reaches it.
 
+mod bench;
 mod cluster;
 mod commands;
 mod settings;

@@ -94,6 +94,35 @@ async fn serve_wants_to_be_told_that_memory_is_all_it_has() {
 }
 
 #[tokio::test]
+async fn more_than_one_server_is_refused_as_not_there_yet() {
+    let member = ["--member", "2=ws://127.0.0.1:7102/peer"];
+    let serve = ["serve", "--in-memory", "--listen", "127.0.0.1:0"];
+    let cases: [(Vec<&str>, &str); 3] = [
+        (vec!["dev", "--size", "3"], "--size"),
+        (vec!["dev", "--size", "2", "--in-memory", "--base-port", "0"], "--size"),
+        ([&serve[..], &member].concat(), "--member"),
+    ];
+    for (arguments, said) in cases {
+        let finished = run(&arguments).await;
+        assert_eq!(finished.code, Some(2), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stdout.is_empty(), "{arguments:?} printed {}", finished.stdout);
+        assert!(finished.stderr.contains("is not there yet"), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains(said), "{arguments:?}: {}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn client_commands_try_the_three_servers_of_dev_unless_told_otherwise() {
+    let default = "[default: ws://127.0.0.1:7101/ws ws://127.0.0.1:7102/ws ws://127.0.0.1:7103/ws]";
+    for command in ["connect", "lookup", "sequence", "watch", "status", "bench"] {
+        let help = run(&[command, "--help"]).await.stdout;
+        // As one line: help breaks where the terminal ends.
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(default), "{command}:\n{help}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_user_wrote_is_shown_without_its_control_characters() {
     let finished = run(&["lookup", "a\u{1b}[31mb"]).await;
     assert_eq!(finished.code, Some(2));

@@ -3,12 +3,15 @@
 
 use rollcall_tests::{
     browser::Browser,
+    http,
     server::{Server, send_signal},
     site::Site,
     wire,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::types;
 
 #[tokio::test]
 async fn every_call_works_in_pages_and_workers_of_other_origins() {
@@ -23,7 +26,11 @@ async fn every_call_works_in_pages_and_workers_of_other_origins() {
     if !seen["failure"].is_null() {
         page.fail(&format!("a call failed: {}", seen["failure"])).await;
     }
+    let types = http::get(&server, "/client/rollcall.d.ts").await.text();
     for place in ["page", "worker"] {
+        for (interface, value) in [("Status", "status"), ("Welcome", "welcome")] {
+            types::check(&types, interface, &seen[place][value]);
+        }
         check_example(place, &seen[place]);
         check_refusals(place, &seen[place]["refusals"]);
         let life =
@@ -41,7 +48,7 @@ async fn every_call_works_in_pages_and_workers_of_other_origins() {
 
 #[tokio::test]
 async fn a_reload_keeps_the_session_and_does_not_blink() {
-    let server = Server::start();
+    let server = Server::patient();
     let mut watcher = wire::Client::new(&server).await;
     let mut actor = wire::Client::new(&server).await;
     let watch = watcher.call("Subscribe", json!({ "all": true })).await;

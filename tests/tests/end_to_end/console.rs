@@ -2,6 +2,8 @@
 //!
 //! Reads the page by the hooks it offers (`data-…`, `rollcallConsole`) and by the words it shows.
 
+use std::collections::BTreeMap;
+
 use rollcall_tests::{browser::Browser, server::Server};
 use serde_json::{Value, json};
 
@@ -54,6 +56,14 @@ impl Console {
     /// Who the page has in its list.
     pub(crate) async fn people(&self) -> People {
         people::from_rows(&self.page.value(PEOPLE).await)
+    }
+
+    /// Scrolls through the whole list and returns what its rows show: where each device is.
+    pub(crate) async fn drawn(&self) -> BTreeMap<(String, String), String> {
+        let rows = self.page.value(ALL_ROWS).await;
+        let rows = rows.as_array().unwrap_or_else(|| panic!("not a list: {rows}"));
+        let text = |value: &Value| value.as_str().expect("text of a cell is text").to_owned();
+        rows.iter().map(|row| ((text(&row[0]), text(&row[1])), text(&row[2]))).collect()
     }
 
     /// Waits until the rows that are drawn are exactly these names with their devices.
@@ -180,6 +190,23 @@ const PEOPLE: &str = "return JSON.parse(JSON.stringify(rollcallConsole.people())
 /// The lines of "What happens".
 const FEED: &str = "return [...document.querySelectorAll('#feed li .words')] \
     .map(words => words.textContent)";
+
+/// Name, device and address of every row as its cells show them, drawn where the list is scrolled to.
+/// Before it scrolls, it waits until those who came and went are merged: scrolling holds that up.
+const ALL_ROWS: &str = "const grid = document.getElementById('people'); \
+    const frame = () => new Promise(requestAnimationFrame); \
+    const merged = () => Number(grid.ariaRowCount) === rollcallConsole.store.size + 1; \
+    for (let calm = 0; calm < 60; calm = merged() ? calm + 1 : 0) await frame(); \
+    const rows = new Map(); \
+    for (let top = 0; top < grid.scrollHeight; top += grid.clientHeight / 2) { \
+      grid.scrollTop = top; \
+      for (let i = 0; i < 3; i += 1) await frame(); \
+      for (const row of grid.querySelectorAll('.person')) { \
+        if (!row.checkVisibility()) continue; \
+        const cell = name => row.querySelector(`.${name}`).textContent; \
+        rows.set(row.ariaRowIndex, [cell('name'), cell('device'), cell('address')]); } } \
+    grid.scrollTop = 0; \
+    return [...rows.values()]";
 
 /// The rows of those who are there, from top to bottom.
 const ROWS: &str = "return [...document.querySelectorAll('#people [data-user]')] \

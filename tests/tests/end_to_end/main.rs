@@ -3,11 +3,19 @@
 //!
 //! What the protocol says in detail is tested in `wire`; here it is whether people see it.
 
+mod browser_events;
 mod client_api;
+mod cluster_panel;
 mod console;
+mod crowd;
+mod look;
 mod many_people;
 mod people;
+mod readme;
 mod real_input;
 mod server_restart;
+mod states;
 mod token;
 mod two_pages;
+mod types;
+mod verdicts;

@@ -7,7 +7,7 @@ use crate::console::Console;
 
 #[tokio::test]
 async fn thousands_of_people_are_a_few_rows_that_keys_and_a_phone_reach() {
-    let server = Server::start();
+    let server = Server::patient();
     let mut client = Client::new(&server).await;
     for number in 0..PEOPLE {
         client.register(&format!("person-{number:04}"), 4711).await;

@@ -47,6 +47,7 @@ async fn a_page_that_watches_200_clients_is_right_in_the_end() {
     lookup_agrees(&server, &model).await;
     // Nothing moves any more: the page still shows the same.
     console.shows("the same list a while later", &model).await;
+    assert_eq!(console.drawn().await, addresses(&model), "the rows as they are drawn, seed {seed}");
     saw_it_happen(&console, &trace, model.len()).await;
     console.page.assert_no_complaints().await;
 }
@@ -166,6 +167,15 @@ fn expected(trace: &Trace) -> People {
 fn without_revisions(people: &People) -> BTreeMap<&(String, String), Address> {
     let strip = |address: &Address| Address { revision: 0, ..address.clone() };
     people.iter().map(|(key, address)| (key, strip(address))).collect()
+}
+
+/// Where everybody is, as a list shows it.
+fn addresses(people: &People) -> BTreeMap<(String, String), String> {
+    let shown = |address: &Address| match address.ip.contains(':') {
+        true => format!("[{}]:{}", address.ip, address.port),
+        false => format!("{}:{}", address.ip, address.port),
+    };
+    people.iter().map(|(key, address)| (key.clone(), shown(address))).collect()
 }
 
 async fn lookup_agrees(server: &Server, model: &People) {

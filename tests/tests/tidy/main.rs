@@ -3,6 +3,7 @@
 //!
 //! It reads text only; what the compiler and clippy can check is left to them.
 
+mod console;
 mod project;
 
 use project::{File, dependencies, manifest, project_files, root};

@@ -276,6 +276,26 @@ async fn a_client_without_an_origin_gets_an_id_for_that_link() {
 }
 
 #[tokio::test]
+async fn an_id_from_the_server_is_the_links_and_may_be_said() {
+    let server = Server::start();
+    let mut client = Client::anonymous(&server).await;
+    let welcome = client.call("Hello", json!({})).await;
+    let own = welcome["client"].as_str().expect("it has one").to_owned();
+    client.register("ann", 1).await;
+    let leave = |id: u64, client: &str| {
+        let payload = json!({ "username": "ann" });
+        let origin = format!("client/{client}");
+        json!({ "type": "DisconnectUser", "origin": origin, "id": id, "payload": payload })
+    };
+    client.send_text(leave(50, "other").to_string()).await;
+    let error = failed("invalid_argument", &client.reply(50).await);
+    assert_eq!(error["field"], "origin");
+    assert!(client.is_online("ann").await, "a refused request was carried out");
+    client.send_text(leave(51, &own).to_string()).await;
+    assert_eq!(client.reply(51).await["type"], "Disconnected");
+}
+
+#[tokio::test]
 async fn requests_sent_at_once_are_all_answered_and_writes_keep_their_order() {
     let server = Server::start();
     let mut client = Client::new(&server).await;

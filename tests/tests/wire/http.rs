@@ -46,6 +46,20 @@ async fn the_console_comes_with_a_strict_policy() {
 }
 
 #[tokio::test]
+async fn the_policy_lets_the_console_connect_to_every_member() {
+    for (url, source) in [
+        ("wss://rollcall.example.org/ws", "wss://rollcall.example.org"),
+        ("ws://192.0.2.7:7101/ws", "ws://192.0.2.7:7101"),
+        // A source with a path would match no other path.
+        ("wss://example.org/rollcall/ws", "wss://example.org"),
+    ] {
+        let server = Server::advertised(url, &[]);
+        let connect = sources(&get(&server, "/").await, "connect-src");
+        assert!(connect.contains(&source.to_owned()), "{url}: {connect:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_host_of_a_request_adds_nothing_to_the_policy_but_itself() {
     let server = Server::start();
     let expected: Vec<_> = policy(&get(&server, "/").await).into_iter().map(|it| it.0).collect();

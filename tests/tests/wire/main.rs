@@ -16,6 +16,7 @@ mod http;
 mod large;
 mod limits;
 mod lookup;
+mod metrics;
 mod ownership;
 mod pushes;
 mod retries;

@@ -76,12 +76,28 @@ async fn an_equal_registration_changes_nothing_and_pushes_nothing() {
     for _ in 0..3 {
         assert_eq!(actor.call("ConnectUser", connect(1, Some(meta.clone()))).await, first);
     }
-    // The default device by its name is the same one, and an address in another spelling the same.
+    // The default device by its name is the same one.
     let mut named = connect(1, Some(meta));
     named["device"] = json!("default");
     assert_eq!(actor.call("ConnectUser", named).await, first);
     let seen = watcher.pushes_until_marker(&subscription, &mut actor).await;
     assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_address_is_the_same_however_it_is_spelt() {
+    let server = Server::start();
+    let (mut watcher, subscription) = watch_all(&server).await;
+    let mut actor = Client::new(&server).await;
+    let spelt = |ip: &str| json!({ "username": "ann", "ip": ip, "port": 1 });
+    let stands = revision(&actor.call("ConnectUser", spelt("2001:db8::1")).await);
+    for ip in ["2001:DB8::1", "2001:0db8:0:0:0:0:0:1", "2001:db8:0::0:1"] {
+        let again = actor.call("ConnectUser", spelt(ip)).await;
+        assert_eq!(revision(&again), stands, "{ip}");
+    }
+    let pushes = watcher.pushes_until_marker(&subscription, &mut actor).await;
+    assert_eq!(pushes.len(), 1, "{pushes:?}");
+    assert_eq!(pushes[0]["payload"]["ip"], "2001:db8::1");
 }
 
 #[tokio::test]

@@ -56,6 +56,22 @@ async fn status_describes_the_server_and_the_cluster() {
 }
 
 #[tokio::test]
+async fn a_server_is_what_its_id_says() {
+    let server = Server::numbered(7);
+    // The client holds every message against the origin `server/7`.
+    let mut client = Client::new(&server).await;
+    let welcome = client.call("Hello", json!({})).await;
+    assert_eq!((&welcome["node"], &welcome["leader"]), (&json!(7), &json!(7)));
+    assert_eq!(welcome["members"], json!([{ "node": 7, "url": server.url() }]));
+    let status = client.call("GetStatus", json!({})).await;
+    assert_eq!((&status["node"], &status["leader"]), (&json!(7), &json!(7)));
+    assert_eq!((&status["role"], &status["members"][0]["node"]), (&json!("leader"), &json!(7)));
+    client.call("Subscribe", json!({ "all": true })).await;
+    client.register("ann", 1).await;
+    client.expect_push("UserConnected").await;
+}
+
+#[tokio::test]
 async fn hello_is_optional_and_may_be_repeated() {
     let server = Server::start();
     let mut client = Client::new(&server).await;

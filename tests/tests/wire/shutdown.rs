@@ -58,6 +58,46 @@ async fn clients_that_do_not_take_part_do_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_shuts_down_is_not_ready_any_more() {
+    // It can be asked only while a client that takes no part holds it up, two seconds at most: on
+    // a machine that slept through them, once more.
+    let mut answer = None;
+    for _ in 0..ATTEMPTS {
+        answer = readiness_while_it_ends().await;
+        if answer.is_some() {
+            break;
+        }
+    }
+    let answer = answer.expect("it answers while it ends");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+/// What a server answers on an open connection when it has begun to end; none where it was gone
+/// before it could be asked.
+async fn readiness_while_it_ends() -> Option<String> {
+    // With one thread for all connections, the deaf one holds up the others too.
+    let server = Server::with(&["--threads", "1"]);
+    let mut operator = RawLink::connect(&server).await;
+    operator.send(READY).await;
+    let head = operator.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut deaf = RawLink::upgrade(&server).await;
+    deaf.send_text(r#"{"type":"Ping","id":1}"#).await;
+    deaf.text().await.expect("a reply");
+    let mut client = Client::new(&server).await;
+    client.call("Ping", json!({})).await;
+    server.terminate();
+    client.expect_push("GoingAway").await;
+    operator.send(READY).await;
+    // After the body of the answer before.
+    let rest = String::from_utf8(operator.rest().await).expect("HTTP is text");
+    rest.find("HTTP/1.1").map(|at| rest[at..].to_owned())
+}
+
+const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+const ATTEMPTS: usize = 5;
+
+#[tokio::test]
 async fn a_killed_server_is_back_on_its_port_at_once() {
     let mut server = Server::start();
     let mut clients = Vec::new();

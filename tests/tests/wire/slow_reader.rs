@@ -1,6 +1,7 @@
 //! A client that reads too slowly is closed with 4000; nobody else waits for it or loses anything.
 
 use rollcall_tests::{
+    http::Metrics,
     raw::{CLOSE, PING, RawLink, TEXT},
     server::Server,
     wire::{Client, revision},
@@ -59,6 +60,10 @@ async fn a_slow_reader_is_closed_and_others_notice_nothing() {
         assert_eq!(revision(&push["payload"]), written[next[number - 1]], "a gap");
         next[number - 1] += 1;
     }
+    // Operators see it.
+    let metrics = Metrics::of(&server).await;
+    assert_eq!(metrics.value("rollcall_links_closed_total{code=\"4000\"}"), 1.0);
+    assert!(metrics.value("rollcall_queue_drops_total") > 0.0);
     // Its session is as alive as after any other loss of a link.
     assert!(writer.is_online("slow").await);
 }

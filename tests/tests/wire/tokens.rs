@@ -72,6 +72,23 @@ async fn a_refused_request_may_be_sent_again_after_hello() {
 }
 
 #[tokio::test]
+async fn a_link_stays_with_the_principal_of_its_first_good_hello() {
+    let table =
+        format!("{TOKENS}\"open-barley\" = {{ sub = \"bob\" }}\n\"again\" = {{ sub = \"ann\" }}\n");
+    let server = Server::with_tokens(&table, &[]);
+    let mut client = Client::new(&server).await;
+    client.call("Hello", json!({ "token": "open-sesame" })).await;
+    client.register("ann", 1).await;
+    let error = client.refused("Hello", json!({ "token": "open-barley" }), "forbidden").await;
+    assert_eq!(error["retry"], false);
+    // Refused and nothing else: the link is still open, and still ann's.
+    client.unregister("ann").await;
+    // Another token of the same principal is as good: tokens are renewed.
+    client.call("Hello", json!({ "token": "again" })).await;
+    client.register("ann", 2).await;
+}
+
+#[tokio::test]
 async fn status_and_ping_need_no_token() {
     let server = Server::with_tokens(TOKENS, &[]);
     let mut client = Client::new(&server).await;

@@ -82,6 +82,25 @@ async fn pages_of_other_origins_may_not() {
 }
 
 #[tokio::test]
+async fn a_server_for_other_machines_accepts_no_page_that_is_not_configured() {
+    let flags = ["--allow-origin", "https://app.example.org"];
+    let server = Server::on_all_interfaces(&flags);
+    for (origin, status) in [
+        ("https://app.example.org", 101),
+        ("http://localhost:8080", 403),
+        ("http://127.0.0.1:3000", 403),
+        ("http://example.org", 403),
+        // Its own console, as seen from here.
+        (&server.http(), 101),
+    ] {
+        let header = format!("Origin: {origin}\r\n");
+        assert_eq!(http::upgrade(&server, &header).await.status, status, "{origin}");
+    }
+    // What is no page says no origin.
+    assert_eq!(http::upgrade(&server, "").await.status, 101);
+}
+
+#[tokio::test]
 async fn configured_origins_may_connect() {
     let server = Server::with(&["--allow-origin", "https://app.example.org"]);
     for (origin, status) in [

@@ -27,6 +27,7 @@ async function example(say) {
   await watch.unsubscribe();
   await loop;
   say("status", await rollcall.getStatus());
+  say("welcome", rollcall.welcome);
   say("ping", (await rollcall.ping()) === undefined);
   const states = [];
   const never = () => states.push("a listener that was taken off was called");
