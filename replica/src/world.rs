@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) requests: u64,
     /// All that is sent, if wanted.
     pub(crate) record: Option<Vec<Frame>>,
+    /// After how many entries servers that start from here on take a snapshot.
+    pub(crate) snapshot_every: u64,
 }
 
 pub(crate) struct Server {
@@ -63,6 +65,7 @@ impl World {
             next_process: 0,
             requests: 0,
             record: None,
+            snapshot_every: 20,
         }
     }
 
@@ -103,7 +106,8 @@ impl World {
             },
             seed: self.next_process,
         };
-        let config = Config { consensus, patience: Config::PATIENCE, snapshot_every: 20 };
+        let snapshot_every = self.snapshot_every;
+        let config = Config { consensus, patience: Config::PATIENCE, snapshot_every };
         let (now, disk) = (self.now, self.server(id).disk.clone());
         let server = self.server(id);
         server.replica = Some(Replica::new(now, config, disk));

@@ -34,7 +34,9 @@ impl Replica {
         }
         self.release_reads();
         let snapshot = self.consensus.stored().log.snapshot_index();
-        if self.applied.0 - snapshot.0.min(self.applied.0) >= self.snapshot_every {
+        // Until the cluster is in use some server may still be empty and need INIT itself (R26).
+        let in_use = self.directory.applied() > Index(0);
+        if in_use && self.applied.0 - snapshot.0.min(self.applied.0) >= self.snapshot_every {
             self.consensus.compact(self.now, self.applied, self.directory.clone());
         }
     }

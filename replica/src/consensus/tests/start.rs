@@ -26,6 +26,22 @@ fn nothing_begins_while_one_is_missing() {
     assert_eq!(world.leader(), Some(3));
 }
 
+/// An empty server that INIT names may come back late, and needs it from whoever has it. Found by the
+/// simulator.
+#[test]
+fn the_first_entry_is_kept_until_the_cluster_is_in_use() {
+    let mut world = World::new(3);
+    world.snapshot_every = 1;
+    for id in 1..=3 {
+        world.start(id);
+    }
+    world.pass(100);
+    assert!((1..=3).all(|id| world.core(id).entry(Index(1)).is_some()));
+    world.write(3).unwrap();
+    world.pass(100);
+    assert!((1..=3).all(|id| world.core(id).entry(Index(1)).is_none()));
+}
+
 #[test]
 fn all_servers_commit_what_one_leader_writes() {
     for members in 1..=7 {
