@@ -304,7 +304,8 @@ impl State {
         for (other, why) in closed {
             // A server that got its cluster id says so on a new link; nothing else ends one.
             if let CloseReason::Violation(violation) = why {
-                self.violation.get_or_insert(format!("{id} accuses {other}: {violation:?}"));
+                self.violation
+                    .get_or_insert_with(|| format!("{id} accuses {other}: {violation:?}"));
             }
             self.link(id.min(other), id.max(other));
         }

@@ -31,7 +31,7 @@ impl<'a> Walk<'a> {
     pub fn from(model: &'a Cluster, state: State, number: u64) -> Self {
         let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut walk = Self { model, random, late: 0, state };
-        if number % 4 > 0 {
+        if !number.is_multiple_of(4) {
             walk.late = walk.any() & walk.any();
         }
         walk
