@@ -94,6 +94,15 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
             ),
         ),
         task(
+            "clippy faults",
+            &[],
+            Task::words(
+                "cargo clippy --locked --package rollcall-simulation --package rollcall-checker \
+                 --features rollcall-simulation/faults,rollcall-checker/faults \
+                 --all-targets -- -D warnings",
+            ),
+        ),
+        task(
             "docs",
             &[],
             Task::words("cargo doc --locked --workspace --no-deps")

@@ -1,6 +1,9 @@
 //! The short models, explored whole, and what the exploring rests on: that states which count as
 //! equal go on equally.
 
+// What was found, and after how much, is for a person to read.
+#![allow(clippy::print_stdout)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -4,6 +4,9 @@
 //! `cargo xtask test 'teeth of checker'` prints how each was found. Faults of leases, sessions and
 //! snapshots are the simulator's to find.
 
+// What was found, and after how much, is for a person to read.
+#![allow(clippy::print_stdout)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,6 +3,9 @@
 //!
 //! `cargo xtask test 'teeth of simulation'` prints how many seeds each took.
 
+// What was found, and after how much, is for a person to read.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::sync::Mutex;

@@ -190,7 +190,7 @@ impl Plan {
     }
 
     fn of_leases(&mut self, members: Option<u32>, random: &mut Random) {
-        self.members = members.unwrap_or(*random.pick(&[3, 4, 5, 5, 6, 7]).unwrap_or(&5));
+        self.members = members.unwrap_or_else(|| *random.pick(&[3, 4, 5, 5, 6, 7]).unwrap_or(&5));
         (self.clients, self.drops) = (random.between(4, 8).try_into().unwrap_or(4), 200);
         self.delay = *random.pick(&[200, 2_000, 20_000, 60_000]).unwrap_or(&2_000);
         self.fsync = *random.pick(&[1, 200, 20_000]).unwrap_or(&200);
