@@ -23,7 +23,7 @@ pub use change::{Change, Event};
 use session::{Lookup, Session};
 pub use users::{Holder, Registration, User, Users};
 
-/// How many ended sessions are remembered for retries (R35 of the replication design).
+/// How many ended sessions are remembered for retries (R35 of docs/replication.md).
 const ENDED_SESSIONS: usize = 100_000;
 /// How many results of ended sessions are remembered: full windows in all of them would take
 /// gigabytes, and a session costs its client nothing.

@@ -3,8 +3,8 @@
 //! Only with the feature `faults`, which nothing but tests turns on; without it `planted` is
 //! always false and costs nothing.
 
-/// A rule that is broken. The first ones are the simpler versions that the design rejects (its
-/// section 10).
+/// A rule that is broken. Most of the first ones are the simpler versions whose runs are told in
+/// section 10 of docs/replication.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// An entry commits when all linked servers have it, however few they are.

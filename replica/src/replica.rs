@@ -2,7 +2,7 @@
 //! other servers go in; answers, changes, messages and records come out.
 //!
 //! It joins the [`Consensus`] on a log, the [`Directory`] that the log leads to, and the sessions of
-//! clients across servers (section 7 of the replication design). The very code that the simulator
+//! clients across servers (section 7 of docs/replication.md). The very code that the simulator
 //! runs is what the server runs.
 
 mod apply;

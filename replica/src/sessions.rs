@@ -1,4 +1,4 @@
-//! Sessions of clients across servers (section 7 of the replication design).
+//! Sessions of clients across servers (section 7 of docs/replication.md).
 //!
 //! Each server knows the links of its clients (module `links`) and their writes on their way (module
 //! `writes`); the leader knows which server keeps which session alive (module `attached`). None of

@@ -1,5 +1,5 @@
 //! The clock of the state machines: monotonic, and counting the time the machine was suspended
-//! (R20 of the replication design; `std::time::Instant` does not count it on Linux).
+//! (R20 of docs/replication.md; `std::time::Instant` does not count it on Linux).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

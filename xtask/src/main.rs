@@ -14,6 +14,7 @@ mod types;
 mod web;
 mod workspace;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use process::Result;
@@ -28,7 +29,7 @@ Builds, runs and tests Rollcall.
                               contains it, and what these need
   cargo xtask simulate ARGS…  run simulated clusters from seeds and check the replication protocol
                               after every step, for example --seeds 100000; --help tells more
-  cargo xtask check [NAME…]   explore models of small clusters whole, these or all; --help names them
+  cargo xtask check NAME…     explore models of small clusters whole; --help names them
   cargo xtask web             build the browser client to target/web/client
   cargo xtask npm             write the npm package to target/npm/rollcall-client
 ";
@@ -54,8 +55,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["check", rest @ ..] => search::check(&Workspace::load()?, rest),
         ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
-        [] | ["help" | "--help" | "-h"] => {
-            eprint!("{HELP}");
+        [] | ["help" | "--help" | "-h", ..] => {
+            write!(std::io::stdout(), "{HELP}")?;
             Ok(ExitCode::SUCCESS)
         }
         _ => {

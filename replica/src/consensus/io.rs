@@ -47,7 +47,7 @@ pub enum Input {
         through: Lsn,
     },
     /// A record could not be stored. Nothing is tried again: what the disk has now is not known, so
-    /// the server ends (section 2 of the replication design).
+    /// the server ends (section 2 of docs/replication.md).
     StorageFailed,
     /// The server is to shut down: a leader hands over first (R24). Ends with [`Output::Stop`].
     Shutdown,

@@ -1,4 +1,4 @@
-//! What servers tell each other (the table of section 3 of the replication design).
+//! What servers tell each other (the table of section 3 of docs/replication.md).
 //!
 //! Owns the types; the rules cited are kept by `election`, `leader`, `follower` and `sessions`.
 

@@ -1,5 +1,5 @@
 //! Subscriptions of a shard's links: how they begin, how they catch up and when they are live
-//! (R37 of the replication design).
+//! (R37 of docs/replication.md).
 
 use std::rc::Rc;
 use std::time::Instant;

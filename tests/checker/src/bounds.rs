@@ -67,6 +67,26 @@ impl Bounds {
         ALL.into_iter().find(|bounds| bounds.name == name)
     }
 
+    /// What is explored, for a person.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let some = |count: u32, what: &str| match count {
+            0 => String::new(),
+            1 => format!(", 1 {what}"),
+            _ => format!(", {count} {what}s"),
+        };
+        format!(
+            "{} servers, epochs {:?}{}{}{}{}{}",
+            self.members,
+            self.epochs,
+            some(self.writes, "write"),
+            some(self.breaks, "broken link"),
+            some(self.crashes, "crash").replace("crashs", "crashes"),
+            some(self.lost_disks, "lost disk"),
+            if self.slow_disks { ", records are durable late" } else { "" },
+        )
+    }
+
     /// The last epoch that anyone may try to lead.
     #[must_use]
     pub fn last_epoch(&self) -> u64 {

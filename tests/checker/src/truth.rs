@@ -1,4 +1,4 @@
-//! What must hold in every state (section 11 of the replication design, 1 to 5): what was committed
+//! What must hold in every state (section 11 of docs/replication.md, 1 to 5): what was committed
 //! once stays, whoever leads.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What must hold, one property each (section 11 of the replication design). The simulator tells
+//! What must hold, one property each (section 11 of docs/replication.md). The simulator tells
 //! each of them what happens; each says whether that may be.
 
 mod agreement;
@@ -143,7 +143,7 @@ pub enum Event<'a> {
 
 /// A property.
 pub trait Invariant {
-    /// Its number in section 11 of the design, and its name.
+    /// Its number in section 11 of docs/replication.md, and its name.
     fn name(&self) -> &'static str;
 
     /// Takes in what happens; says what is wrong with it, if something is.

@@ -1,5 +1,5 @@
 //! A made-up world for the replicas of a cluster: links, disks, clocks, processes and clients, all
-//! from one seed, and the properties that must hold in it (section 11 of the replication design).
+//! from one seed, and the properties that must hold in it (section 11 of docs/replication.md).
 //!
 //! The servers in it are [`rollcall_replica::Replica`], the very code that production runs. A run
 //! breaks things for a while and checks every property after every step; then it heals all and

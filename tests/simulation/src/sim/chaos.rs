@@ -212,10 +212,10 @@ impl Sim {
             && self.all_watchers_are_told()
     }
 
-    /// Whether the design promises progress: enough disks are intact.
+    /// Whether the rules promise progress: enough disks are intact.
     pub(super) fn must_progress(&self) -> bool {
         // With more than one lost, whether enough is left depends on what was stored when (the end
-        // of section 6 of the design).
+        // of section 6 of docs/replication.md).
         self.lost_disks == 0 || (self.lost_disks == 1 && self.plan.members > 2)
     }
 

@@ -73,7 +73,7 @@ counted! {
     /// A server that does not lead was cut off one way when all was well.
     OneWay: "one-way cuts tried",
     /// The leader was.
-    LeaderOneWay: "of the leader",
+    LeaderOneWay: "one-way cuts of the leader",
     /// A cut was to be tried, and not all servers were in one epoch.
     NoTrial: "trials given up",
     /// Clients stayed away when all was well.

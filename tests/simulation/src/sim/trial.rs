@@ -1,6 +1,6 @@
 //! What is tried out when all is well again and links and disks are quick: a split in halves, a cut
 //! of one server in one direction, clients that stay away. Whatever happened before, all of it must
-//! go as the design says.
+//! go as the rules say.
 
 use std::collections::BTreeSet;
 
