@@ -54,6 +54,7 @@ use message::{Frame, Message};
 use peer::{Peer, Violation};
 use read::Reads;
 use timers::{Random, Timer, Timers};
+use transfer::Staging;
 
 /// The most entries that wait to be committed.
 pub const MAX_UNCOMMITTED: u64 = 65_536;
@@ -79,6 +80,8 @@ pub struct Consensus {
     /// The process that was promised the highest epoch, if this process promised it (R7).
     promised_to: Option<ProcessId>,
     promise_due: Option<PromiseDue>,
+    /// The leader's log that is being copied (R11), whether or not the leader is suspected meanwhile.
+    copying: Option<Box<Staging>>,
     /// The highest epoch whose leader a server without a vote has heard: it promises nothing, but
     /// obeys no earlier leader either.
     followed: Epoch,
@@ -178,6 +181,7 @@ impl Consensus {
             election: Election::default(),
             promised_to: None,
             promise_due: None,
+            copying: None,
             followed: Epoch(0),
             leases: Leases::new(now, hold),
             peers: BTreeMap::new(),

@@ -21,8 +21,6 @@ use crate::fault::{Fault, planted};
 /// A server that follows a leader or waits for one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Follower {
-    /// The log it copies from the leader.
-    pub(super) staging: Option<Box<Staging>>,
     /// What it acknowledged last.
     acked: Option<Acked>,
 }
@@ -40,9 +38,7 @@ struct Acked {
 impl Follower {
     /// See [`Consensus::digest`].
     pub(super) fn digest(&self) -> impl Hash {
-        let acked =
-            self.acked.map(|acked| (acked.epoch, acked.received, acked.durable, acked.voter));
-        (self.staging.as_deref().map(Staging::digest), acked)
+        self.acked.map(|acked| (acked.epoch, acked.received, acked.durable, acked.voter))
     }
 }
 
@@ -59,6 +55,7 @@ impl Consensus {
         self.timers.stop(Timer::Gather);
         self.promised_to = None;
         self.promise_due = None;
+        self.end_copies();
         self.store(Record::Promise(epoch));
     }
 
@@ -77,8 +74,7 @@ impl Consensus {
             if self.stored.voter {
                 self.raise(epoch);
             } else {
-                // What was being copied is a log of an earlier epoch.
-                self.role = Role::Follower(Follower::default());
+                self.end_copies();
                 self.followed = epoch;
             }
         }
@@ -190,7 +186,6 @@ impl Consensus {
         }
         self.follow(node);
         self.learn_commit(epoch, commit);
-        self.copy_on(node, epoch);
         if let Some(echo) = echo {
             self.leases.confirmed = self.leases.confirmed.max(echo);
             let current = self.stored.promised == epoch && self.stored.established == epoch;
@@ -238,10 +233,15 @@ impl Consensus {
         self.follow(node);
         self.leave_if_replaced();
         self.reads.ask_anew();
+        self.copying = None;
+        // Who leads copies nothing.
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.transfer = None;
+        }
         let adopted = self.adopted() == Some(epoch);
         if adopted && self.stored.log.last() >= outline.base.0 {
             if let Role::Follower(follower) = &mut self.role {
-                (follower.acked, follower.staging) = (None, None);
+                follower.acked = None;
             }
             return Ok(());
         }
@@ -251,20 +251,9 @@ impl Consensus {
 
     /// Begins to copy the log of `node`, which leads `epoch` and had entries up to `init` then.
     fn copy_from(&mut self, node: NodeId, epoch: Epoch, init: Index) {
-        if let Role::Follower(follower) = &mut self.role {
-            follower.staging = Some(Box::new(Staging::new(epoch, node, init)));
-            let from = Position::Outline(self.stored.log.outline());
-            self.send(node, Message::Fetch { epoch, from });
-        }
-    }
-
-    /// Begins the copy anew that this server, which suspected the leader meanwhile, has broken off:
-    /// the leader says what its log is only once on a link. It says with each part how far it goes.
-    fn copy_on(&mut self, node: NodeId, epoch: Epoch) {
-        let copies = matches!(&self.role, Role::Follower(follower) if follower.staging.is_some());
-        if self.adopted() != Some(epoch) && !copies {
-            self.copy_from(node, epoch, Index(0));
-        }
+        self.copying = Some(Box::new(Staging::new(epoch, node, init)));
+        let from = Position::Outline(self.stored.log.outline());
+        self.send(node, Message::Fetch { epoch, from });
     }
 
     /// The epoch whose log this server holds; none while it holds nothing.
@@ -333,7 +322,7 @@ impl Consensus {
         };
         let ack = Acked { link, epoch, received, durable, voter };
         let Role::Follower(follower) = &mut self.role else { return };
-        if follower.acked == Some(ack) || follower.staging.is_some() {
+        if follower.acked == Some(ack) || self.copying.is_some() {
             return;
         }
         follower.acked = Some(ack);

@@ -50,9 +50,7 @@ impl Consensus {
         let named =
             |&(node, boot): &(NodeId, _)| node == self.config.me && Some(boot) == self.stored.boot;
         if empty && init.boots.iter().any(named) {
-            if let Role::Follower(follower) = &mut self.role {
-                follower.staging = None;
-            }
+            self.copying = None;
             self.store_init(entry);
         }
         Ok(())

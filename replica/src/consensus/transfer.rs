@@ -235,9 +235,9 @@ impl Consensus {
         let bounds = self.config.bounds;
         let (commit, obliged) = (self.commit, self.obliged());
         let staging = match &mut self.role {
-            Role::Follower(follower) => follower.staging.as_deref_mut(),
             Role::Candidate(candidate) => candidate.staging(),
-            Role::Proposer(_) | Role::Leader(_) => None,
+            Role::Follower(_) | Role::Proposer(_) => self.copying.as_deref_mut(),
+            Role::Leader(_) => None,
         };
         // An answer to a question of an earlier role or epoch is of no use any more.
         let Some(staging) = staging.filter(|s| s.source == node && s.epoch == epoch) else {
@@ -255,11 +255,11 @@ impl Consensus {
                 self.send(node, Message::Fetch { epoch, from });
             }
             Progress::Whole(base, entries) => {
-                if let Role::Follower(follower) = &mut self.role {
-                    follower.staging = None;
-                    self.adopt(epoch, base, entries);
-                } else {
+                if matches!(self.role, Role::Candidate(_)) {
                     self.adopt_fetched(base, entries);
+                } else {
+                    self.copying = None;
+                    self.adopt(epoch, base, entries);
                 }
             }
         }
@@ -268,14 +268,16 @@ impl Consensus {
 
     /// The link to a server from which a log was copied has ended.
     pub(super) fn abandon_source(&mut self, node: NodeId) {
-        match &mut self.role {
-            Role::Follower(follower) => {
-                if follower.staging.as_ref().is_some_and(|staging| staging.source == node) {
-                    follower.staging = None;
-                }
-            }
-            Role::Candidate(_) => self.abandon_candidate_source(node),
-            Role::Proposer(_) | Role::Leader(_) => {}
+        self.copying.take_if(|copying| copying.source == node);
+        self.abandon_candidate_source(node);
+    }
+
+    /// What is copied here or by others belongs to an epoch that is over. Whoever still needs it asks
+    /// again.
+    pub(super) fn end_copies(&mut self) {
+        self.copying = None;
+        for peer in self.peers.values_mut() {
+            peer.transfer = None;
         }
     }
 
