@@ -37,9 +37,11 @@ const QUIET: Bounds = Bounds {
 const PAIR: Bounds = Bounds { members: 2, short: true, ..QUIET };
 const THREE: Bounds = Bounds { short: true, ..QUIET };
 const FOUR: Bounds = Bounds { members: 4, ..QUIET };
+const ALL_AT_ONCE: Bounds =
+    Bounds { writes: 3, breaks: 2, crashes: 2, lost_disks: 1, slow_disks: true, ..QUIET };
 
 /// The models, by size of the cluster.
-pub const ALL: [Bounds; 18] = [
+pub const ALL: [Bounds; 20] = [
     Bounds { name: "pair", epochs: &[1, 2, 3], writes: 2, breaks: 1, ..PAIR },
     Bounds { name: "pair-crash", epochs: &[1, 2, 3], crashes: 2, slow_disks: true, ..PAIR },
     Bounds { name: "pair-disk", epochs: &[1, 2], writes: 2, crashes: 2, lost_disks: 1, ..PAIR },
@@ -58,6 +60,8 @@ pub const ALL: [Bounds; 18] = [
     Bounds { name: "four-rivals", epochs: &[1, 2], ..FOUR },
     Bounds { name: "four-return", epochs: &[2, 4], ..FOUR },
     Bounds { name: "four-insist", epochs: &[2, 4, 8], ..FOUR },
+    Bounds { name: "five-all", members: 5, epochs: &[1, 2, 3], ..ALL_AT_ONCE },
+    Bounds { name: "six-all", members: 6, epochs: &[2, 5, 6, 8], ..ALL_AT_ONCE },
 ];
 
 impl Bounds {

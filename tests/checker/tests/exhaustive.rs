@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use rollcall_checker::{Action, Bounds, Cluster, State, bounds, script};
+use rollcall_checker::{Action, Bounds, Cluster, State, bounds, script, walk};
 use stateright::{Checker, Model};
 
 #[test]
@@ -18,6 +18,19 @@ fn every_run_of_the_short_models_is_safe() {
         let checker = Cluster::new(bounds).checker().threads(2).spawn_dfs().join();
         println!("{}: {} states", bounds.name, checker.unique_state_count());
         checker.assert_properties();
+    }
+}
+
+/// What is too large to be explored in a test is walked through.
+#[test]
+fn random_walks_through_the_large_models_are_safe() {
+    for bounds in bounds::ALL.into_iter().filter(|bounds| !bounds.short) {
+        let model = Cluster::new(bounds);
+        let first = model.init_states().remove(0);
+        for number in 0..1_500 {
+            let found = walk::walk(&model, &first, number, 120);
+            assert_eq!(found, None, "{}, walk {number}", bounds.name);
+        }
     }
 }
 

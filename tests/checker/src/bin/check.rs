@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use rollcall_checker::walk::walk;
 use rollcall_checker::{Bounds, Cluster, bounds};
 use stateright::{Checker, Model};
 
@@ -13,6 +15,8 @@ Explores every run of the consensus core within bounds.
   cargo xtask check NAME…     these models
   cargo xtask check short     those that `cargo xtask test` explores, in a minute
   cargo xtask check all       all; the largest take hours and gigabytes
+
+  --walks N   takes N random walks through each instead, of 120 steps at most
 ";
 
 fn main() -> ExitCode {
@@ -21,9 +25,17 @@ fn main() -> ExitCode {
         say(help());
         return ExitCode::SUCCESS;
     }
-    let mut models = Vec::new();
-    for name in &names {
+    let (mut models, mut walks) = (Vec::new(), None);
+    let mut names = names.iter();
+    while let Some(name) = names.next() {
         match name.as_str() {
+            "--walks" => match names.next().and_then(|number| number.parse().ok()) {
+                Some(number) => walks = Some(number),
+                None => {
+                    eprintln!("check: --walks takes a number");
+                    return ExitCode::from(2);
+                }
+            },
             "all" => models.extend(bounds::ALL),
             "short" => models.extend(bounds::ALL.into_iter().filter(|bounds| bounds.short)),
             name => match Bounds::named(name) {
@@ -35,7 +47,8 @@ fn main() -> ExitCode {
             },
         }
     }
-    let sound = models.into_iter().filter(|bounds| !explore(bounds)).count() == 0;
+    let look = |bounds: &Bounds| walks.map_or_else(|| explore(bounds), |n| wander(bounds, n));
+    let sound = models.iter().filter(|bounds| !look(bounds)).count() == 0;
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -53,6 +66,34 @@ fn say(line: impl std::fmt::Display) {
     if writeln!(std::io::stdout().lock(), "{line}").is_err() {
         std::process::exit(0);
     }
+}
+
+/// Whether all is well on random walks.
+fn wander(bounds: &Bounds, walks: u64) -> bool {
+    let begun = Instant::now();
+    let model = Cluster::new(*bounds);
+    let Some(first) = model.init_states().pop() else { return false };
+    let (next, sound) = (AtomicU64::new(0), AtomicBool::new(true));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= walks {
+                        return;
+                    }
+                    if let Some(what) = walk(&model, &first, number, 120) {
+                        sound.store(false, Ordering::Relaxed);
+                        say(format_args!("{}, walk {number}: {what}", bounds.name));
+                    }
+                }
+            });
+        }
+    });
+    let seconds = begun.elapsed().as_secs_f64();
+    say(format_args!("{:<18} {walks:>11} walks, {seconds:>6.1} s", bounds.name));
+    sound.into_inner()
 }
 
 /// Whether all is well.
