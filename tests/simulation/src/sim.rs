@@ -14,6 +14,7 @@ mod lives;
 mod network;
 mod outputs;
 mod plan;
+mod progress;
 mod server;
 mod trace;
 mod trial;

@@ -18,7 +18,7 @@ use rollcall_simulation::{Plan, Sim};
 
 /// The kind of run that shows each fault, and how many seeds must be enough.
 const FAULTS: [(Fault, Kind, u64); 26] = [
-    (CommitWithoutQuorum, Sessions, 100),
+    (CommitWithoutQuorum, Sessions, 1_000),
     (ElectWithoutQuorum, General, 100),
     (ReadsByBelief, Sessions, 200),
     (OldEpochsObeyed, Sessions, 200),

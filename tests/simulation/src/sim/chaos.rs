@@ -1,7 +1,7 @@
 //! What goes wrong, and the end of it.
 
 use super::{Count, Kind, Next, Outcome, Sim};
-use rollcall_replica::consensus::{Consensus, RoleKind};
+use rollcall_replica::consensus::RoleKind;
 use rollcall_replica::{Input, Replica};
 
 /// Something that goes wrong.
@@ -189,57 +189,5 @@ impl Sim {
             let at = self.now + self.random.between(1, 50_000);
             self.at(at, Next::Start { node });
         }
-    }
-
-    /// How long progress may take once all is well, in microseconds: elections back off to 5 s, and
-    /// sessions left alone end after `grace` and more.
-    pub(super) const fn bound(&self) -> u64 {
-        30_000_000
-    }
-
-    /// Whether all servers have applied the same, a leader is there, and every client was answered
-    /// since all is well.
-    pub(super) fn is_settled(&self) -> bool {
-        let mut applied = self.servers.values().map(|s| s.replica.as_ref().map(Replica::applied));
-        let first = applied.next().flatten();
-        let led = |server: &super::Server| {
-            server.replica.as_ref().is_some_and(|r| r.consensus().is_settled())
-        };
-        first.is_some()
-            && applied.all(|other| other == first)
-            && self.servers.values().any(led)
-            && self.clients.iter().all(|client| client.open.is_none())
-            && self.all_watchers_are_told()
-    }
-
-    /// Whether the rules promise progress: enough disks are intact.
-    pub(super) fn must_progress(&self) -> bool {
-        // With more than one lost, whether enough is left depends on what was stored when (the end
-        // of section 6 of docs/replication.md).
-        self.lost_disks == 0 || (self.lost_disks == 1 && self.plan.members > 2)
-    }
-
-    pub(super) fn why_stuck(&self) -> String {
-        let state = |(id, server): (&u32, &super::Server)| match &server.replica {
-            None => format!("{id} is down"),
-            Some(replica) => {
-                let consensus: &Consensus = replica.consensus();
-                format!(
-                    "{id} {:?} epoch {} est {} log {}..{} commit {} applied {} leader {:?}",
-                    consensus.role(),
-                    consensus.epoch(),
-                    consensus.stored().established,
-                    consensus.stored().log.first(),
-                    consensus.last(),
-                    consensus.commit(),
-                    replica.applied(),
-                    consensus.leader(),
-                )
-            }
-        };
-        let servers: Vec<_> = self.servers.iter().map(state).collect();
-        let waiting = self.clients.iter().filter(|client| client.open.is_some()).count();
-        let told = self.all_watchers_are_told();
-        format!("{waiting} clients wait; all subscribers told: {told}; {}", servers.join("; "))
     }
 }
