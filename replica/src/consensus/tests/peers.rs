@@ -107,7 +107,7 @@ fn every_kind_of_message_of_the_core_was_recorded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -144,7 +144,7 @@ proptest! {
         }
         // It may have said anything, but it cannot stop the world: when it is gone, the rest works.
         world.crash(from);
-        world.pass(10_000);
+        world.pass(30_000);
         let others: Vec<u32> = (1..=3).filter(|id| *id != from).collect();
         for id in others {
             prop_assert!(world.servers[&id].replica.is_some());
