@@ -50,6 +50,8 @@ pub enum Command {
         /// The session meant; in any other it has no effect.
         generation: Generation,
     },
+    /// Changes nothing. From the first one on the cluster is in use (R26).
+    Begin,
 }
 
 /// What a client may change.

@@ -77,6 +77,8 @@ pub enum Outcome {
     Written(Written),
     /// Of [`Command::Expire`]: whether the session was live until now.
     Expired(bool),
+    /// Of [`Command::Begin`].
+    Begun,
 }
 
 /// What a command did besides its outcome.
@@ -189,6 +191,7 @@ impl Directory {
             Command::Expire { client, generation } => {
                 Outcome::Expired(self.expire(&client, generation, effects))
             }
+            Command::Begin => Outcome::Begun,
         }
     }
 

@@ -360,10 +360,15 @@ impl Replica {
         self.directory.live_sessions()
     }
 
-    /// Whether a read that arrives at `now` may be answered at once from what is applied (R19).
+    /// Until when the state as it is applied now answers reads that arrive, without any input: the
+    /// end of this server's lease, where nothing is held that is not applied (R19). Whoever answers
+    /// by it has been shown the state of this moment, and sees a later answer of this before any
+    /// output that is polled after it has left: what this server says to others may rest on its
+    /// lease being gone, or on it knowing more.
     #[must_use]
-    pub fn is_readable(&self, now: Instant) -> bool {
-        self.consensus.read_point(now).is_some_and(|point| point <= self.applied)
+    pub fn readable_until(&self, now: Instant) -> Option<Instant> {
+        let (point, end) = self.consensus.read_lease(now)?;
+        (point <= self.applied).then_some(end)
     }
 
     /// Takes in what happened at `now`.

@@ -3,6 +3,7 @@
 //! Owns routes, headers and who may upgrade; what a link does afterwards is its driver's.
 
 mod files;
+mod peer_upgrade;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -42,8 +43,8 @@ pub(crate) async fn serve(connection: Connection, shard: Rc<Shard>) {
     let permit = Rc::new(permit);
     let service = service_fn(move |request| {
         let place = Place { peer, local, permit: Rc::clone(&permit) };
-        let reply = route(request, place, &shard);
-        async move { Ok::<_, Infallible>(reply) }
+        let shard = Rc::clone(&shard);
+        async move { Ok::<_, Infallible>(route(request, place, &shard).await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -65,7 +66,7 @@ struct Place {
     permit: Rc<OwnedSemaphorePermit>,
 }
 
-fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
+async fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
     let path = request.uri().path();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here\n");
@@ -74,13 +75,14 @@ fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
     }
     match path {
         "/ws" => upgrade::client(request, place, shard),
-        "/peer" => text(
-            StatusCode::NOT_IMPLEMENTED,
-            "this version runs one server; servers do not link yet\n",
-        ),
+        "/peer" => peer_upgrade::server(request, place, shard).await,
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if shard.context().is_ready() => text(StatusCode::OK, "ready\n"),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+        "/readyz" if !shard.context().is_accepting() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        }
+        // Lookups would be answered where this one is.
+        "/readyz" if shard.is_readable().await => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no leader is heard\n"),
         "/metrics" => metrics(&request, shard),
         _ => files::serve(&request, place.local, shard.context()),
     }
@@ -88,6 +90,7 @@ fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> Reply {
 
 /// The metrics, in the form that is asked for: Prometheus asks for OpenMetrics, people for neither.
 fn metrics(request: &Request<Incoming>, shard: &Shard) -> Reply {
+    shard.context().refresh_metrics();
     let metrics = &shard.context().metrics;
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));

@@ -10,6 +10,7 @@
 mod answer;
 mod assets;
 mod clock;
+mod complaints;
 pub mod config;
 mod context;
 mod http;
@@ -17,10 +18,12 @@ mod link;
 mod metered;
 mod metrics;
 mod node;
+mod peers;
 mod principals;
 mod push;
 mod server;
 mod shard;
+mod storage;
 mod subscriptions;
 
 pub use config::Config;

@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use rollcall_replica::Users;
-use rollcall_shared::message::{ErrorCode, RequestKind};
+use rollcall_shared::id::NodeId;
+use rollcall_shared::message::{ErrorCode, RequestKind, Role};
 
 /// All metrics of a server.
 pub(crate) struct Metrics {
@@ -32,6 +33,38 @@ pub(crate) struct Metrics {
     registrations: Gauge<u64, AtomicU64>,
     revision: Gauge<u64, AtomicU64>,
     batch: Histogram,
+    role: Family<RoleLabels, Gauge<u64, AtomicU64>>,
+    epoch: Gauge<u64, AtomicU64>,
+    commit: Gauge<u64, AtomicU64>,
+    lease: Gauge<u64, AtomicU64>,
+    elections: Counter,
+    cut_off: Counter,
+    relayed: Family<KindLabels, Counter>,
+    member_up: Family<MemberLabels, Gauge<u64, AtomicU64>>,
+    member_lag: Family<MemberLabels, Gauge<u64, AtomicU64>>,
+    peers_refused: Family<ReasonLabels, Counter>,
+    peer_links: Family<MemberLabels, Counter>,
+    peer_bytes: Family<WayLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemberLabels {
+    member: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabels {
+    way: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,8 +121,21 @@ impl Metrics {
             registrations: Gauge::default(),
             revision: Gauge::default(),
             batch: Histogram::new(BATCH_SIZES),
+            role: Family::default(),
+            epoch: Gauge::default(),
+            commit: Gauge::default(),
+            lease: Gauge::default(),
+            elections: Counter::default(),
+            cut_off: Counter::default(),
+            relayed: Family::default(),
+            member_up: Family::default(),
+            member_lag: Family::default(),
+            peers_refused: Family::default(),
+            peer_links: Family::default(),
+            peer_bytes: Family::default(),
         };
         metrics.register();
+        metrics.register_cluster();
         metrics
     }
 
@@ -117,6 +163,37 @@ impl Metrics {
         to.register("directory_revision", "Revision of the directory", self.revision.clone());
         let help = "Inputs the owner of the state handled in one go";
         to.register("node_batch_size", help, self.batch.clone());
+    }
+
+    fn register_cluster(&mut self) {
+        let to = &mut self.registry;
+        let help = "1 for the role this server has, 0 for the others";
+        to.register("role", help, self.role.clone());
+        let help = "The highest epoch this server knows of";
+        to.register("epoch", help, self.epoch.clone());
+        let help = "The last entry of the log that this server knows to be committed";
+        to.register("commit_index", help, self.commit.clone());
+        let help =
+            "1 while this server answers lookups by itself, 0 while it asks the leader first";
+        to.register("read_lease", help, self.lease.clone());
+        let help = "Leaders of new epochs that this server has come to follow, or was itself";
+        to.register("elections", help, self.elections.clone());
+        let help =
+            "How often this server heard of no leader for so long that its clients had to move";
+        to.register("cut_off", help, self.cut_off.clone());
+        let help =
+            "Requests that this server could not answer as a leader, passed on to the one there is";
+        to.register("relayed_requests", help, self.relayed.clone());
+        let help = "1 while this server is linked to the member, 0 while it is not";
+        to.register("member_up", help, self.member_up.clone());
+        let help = "Entries the member has not received yet; only the leader knows";
+        to.register("member_lag_entries", help, self.member_lag.clone());
+        let help = "Links to other servers, opened since the start";
+        to.register("peer_links_opened", help, self.peer_links.clone());
+        let help = "Links to other servers that were refused or closed for cause, by reason";
+        to.register("peer_links_refused", help, self.peers_refused.clone());
+        let help = "Bytes of messages to and from other servers";
+        to.register("peer_bytes", help, self.peer_bytes.clone());
     }
 
     /// The text for `/metrics` in the OpenMetrics form.
@@ -184,6 +261,68 @@ impl Metrics {
         self.registrations.set(users.registrations() as u64);
         self.revision.set(users.revision().0);
         self.sessions.set(sessions as u64);
+    }
+
+    /// What this server is now.
+    pub(crate) fn stands(&self, role: Role, epoch: u64, commit: u64) {
+        for known in [Role::Leader, Role::Follower, Role::Candidate, Role::Blank] {
+            let labels = RoleLabels { role: known.as_str() };
+            self.role.get_or_create(&labels).set((known == role).into());
+        }
+        self.epoch.set(epoch);
+        self.commit.set(commit);
+    }
+
+    /// Whether it answers lookups by itself now.
+    pub(crate) fn leases(&self, holds: bool) {
+        self.lease.set(holds.into());
+    }
+
+    /// Whether another server is linked now, and how far it is behind, where that is known.
+    pub(crate) fn member(&self, node: NodeId, up: bool, lag: Option<u64>) {
+        let labels = MemberLabels { member: node.0 };
+        self.member_up.get_or_create(&labels).set(up.into());
+        match lag {
+            Some(lag) => {
+                self.member_lag.get_or_create(&labels).set(lag);
+            }
+            None => {
+                self.member_lag.remove(&labels);
+            }
+        }
+    }
+
+    /// There is a leader of a new epoch.
+    pub(crate) fn elected(&self) {
+        self.elections.inc();
+    }
+
+    /// Clients were told to move, as no leader was heard of.
+    pub(crate) fn was_cut_off(&self) {
+        self.cut_off.inc();
+    }
+
+    /// This request goes to the leader.
+    pub(crate) fn relayed(&self, kind: RequestKind) {
+        self.relayed.get_or_create(&KindLabels { r#type: Kind(Some(kind)) }).inc();
+    }
+
+    /// A link to another server is open.
+    pub(crate) fn peer_linked(&self, node: NodeId) {
+        self.peer_links.get_or_create(&MemberLabels { member: node.0 }).inc();
+    }
+
+    /// A link to another server was refused, by either, or closed for cause.
+    pub(crate) fn peer_refused(&self, reason: &str) {
+        self.peers_refused.get_or_create(&ReasonLabels { reason: reason.to_owned() }).inc();
+    }
+
+    pub(crate) fn peer_sent(&self, bytes: u64) {
+        self.peer_bytes.get_or_create(&WayLabels { way: "sent" }).inc_by(bytes);
+    }
+
+    pub(crate) fn peer_received(&self, bytes: u64) {
+        self.peer_bytes.get_or_create(&WayLabels { way: "received" }).inc_by(bytes);
     }
 
     pub(crate) fn connections(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! Threads: one per shard for connections, one for the node that owns the state, and the caller's,
 //! which accepts connections.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -15,12 +16,14 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use rollcall_replica::consensus::StopReason;
 use rollcall_replica::consensus::config::{
     Config as ConsensusConfig, Genesis, InvalidMembers, Members, Timings,
 };
 use rollcall_replica::consensus::ids::{Boot, ClusterId, ProcessId};
 use rollcall_replica::consensus::journal::Stored;
 use rollcall_replica::directory::Bounds;
+use rollcall_replica::handshake::Doorkeeper;
 use rollcall_replica::{Replica, Users};
 use rollcall_shared::id::Revision;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,9 +35,11 @@ use crate::clock;
 use crate::config::{Config, InvalidConfig};
 use crate::context::Context;
 use crate::http::{self, Connection};
-use crate::node::{self, Memory};
+use crate::node::{self, Node};
+use crate::peers::{self, Arrival};
 use crate::principals::{Resolver, TokensError};
 use crate::shard::Shard;
+use crate::storage::Memory;
 
 /// A server whose port is open.
 pub struct Server {
@@ -42,7 +47,7 @@ pub struct Server {
     local: SocketAddr,
     context: Arc<Context>,
     replica: Replica,
-    storage: Memory,
+    arrivals: mpsc::Receiver<Arrival>,
 }
 
 /// Why a server cannot start.
@@ -84,6 +89,11 @@ pub enum RunError {
     Thread(io::Error),
     /// A thread ended by itself: a bug, reported by its panic.
     Died,
+    /// Another server was admitted to the cluster in place of this one (R28 of
+    /// docs/replication.md).
+    Superseded,
+    /// What must be kept could not be stored.
+    Storage,
 }
 
 impl fmt::Display for RunError {
@@ -91,6 +101,11 @@ impl fmt::Display for RunError {
         match self {
             Self::Thread(fault) => write!(f, "cannot start a thread: {fault}"),
             Self::Died => f.write_str("a thread of the server ended by a bug; see its panic above"),
+            Self::Superseded => f.write_str(
+                "the cluster has admitted another server with this id since; this one has ended \
+                 for good: start it again with empty storage, or not at all",
+            ),
+            Self::Storage => f.write_str("its state could not be stored; see the log above"),
         }
     }
 }
@@ -108,13 +123,13 @@ impl Server {
         let listen = |fault| StartError::Listen(config.listen, fault);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let local = listener.local_addr().map_err(listen)?;
-        let (replica, storage) = start_replica(&config)?;
-        let cluster = format!("{:016x}", replica.consensus().cluster().unwrap_or_default().0);
+        let replica = start_replica(&config)?;
         // Whoever listens on all interfaces is reached under the address the client came to.
         let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
         let url = config.advertise.clone().or(own);
-        let context = Context::new(config, cluster, url, resolver, &replica);
-        Ok(Self { listener, local, context, replica, storage })
+        let (to_links, arrivals) = mpsc::channel(peers::ARRIVALS);
+        let context = Context::new(config, url, resolver, &replica, to_links);
+        Ok(Self { listener, local, context, replica, arrivals })
     }
 
     /// The address that is listened on.
@@ -137,33 +152,46 @@ impl Server {
         self.context.url.clone().unwrap_or_else(here)
     }
 
-    /// Serves until `shutdown` is ready, then tells clients to move, and ends.
+    /// Serves until `shutdown` is ready; then hands over what it leads, tells clients to move, and
+    /// ends.
     ///
     /// # Errors
-    /// [`RunError`] when a thread cannot be started or ends by itself.
+    /// [`RunError`] when a thread cannot be started or ends by itself, or when the server must end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { listener, context, replica, storage, .. } = self;
+        let Self { listener, context, replica, arrivals, .. } = self;
         let (stop, stopped) = watch::channel(false);
         let mut threads = Threads::default();
-        let shards =
-            threads.start(&context, (replica, storage), &stopped).map_err(RunError::Thread)?;
-        tokio::select! {
-            () = accept(&listener, &shards) => {}
-            () = shutdown => {}
+        let Started { connections, mut over } =
+            threads.start(&context, replica, arrivals, &stopped).map_err(RunError::Thread)?;
+        let early = tokio::select! {
+            () = accept(&listener, &connections) => None,
+            () = shutdown => None,
+            over = &mut over => Some(over),
             _ = threads.ended.next() => return Err(RunError::Died),
-        }
+        };
         context.draining.store(true, Ordering::Relaxed);
         drop(listener);
         let _ = stop.send(true);
         // Each thread ends by itself now; the bound of the slowest is its own.
         while threads.ended.next().await.is_some() {}
         let joined: Vec<_> = threads.handles.into_iter().map(thread::JoinHandle::join).collect();
-        if joined.iter().all(Result::is_ok) { Ok(()) } else { Err(RunError::Died) }
+        if !joined.iter().all(Result::is_ok) {
+            return Err(RunError::Died);
+        }
+        let why = match early {
+            Some(why) => why.ok(),
+            None => over.try_recv().ok(),
+        };
+        match why {
+            Some(StopReason::Superseded) => Err(RunError::Superseded),
+            Some(StopReason::Storage) => Err(RunError::Storage),
+            Some(StopReason::Shutdown) | None => Ok(()),
+        }
     }
 }
 
-/// The replica of a server; alone, it leads as soon as it is there.
-pub(crate) fn start_replica(config: &Config) -> Result<(Replica, Memory), StartError> {
+/// The replica of a server that has nothing stored.
+pub(crate) fn start_replica(config: &Config) -> Result<Replica, StartError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(StartError::Randomness)?;
     let number = |at: usize| {
@@ -191,10 +219,7 @@ pub(crate) fn start_replica(config: &Config) -> Result<(Replica, Memory), StartE
         patience: rollcall_replica::Config::PATIENCE,
         snapshot_every: rollcall_replica::Config::SNAPSHOT_EVERY,
     };
-    let mut replica = Replica::new(clock::now(), config, Stored::empty(me));
-    let mut storage = Memory::default();
-    while storage.poll(&mut replica).is_some() {}
-    Ok((replica, storage))
+    Ok(Replica::new(clock::now(), config, Stored::empty(me)))
 }
 
 /// Hands connections to the shards in turn; never returns.
@@ -230,18 +255,21 @@ struct Threads {
 }
 
 impl Threads {
-    /// Starts the node and the shards; connections go to the senders returned.
+    /// Starts the node, the shards and the links to other servers.
     fn start(
         &mut self,
         context: &Arc<Context>,
-        (replica, storage): (Replica, Memory),
+        replica: Replica,
+        arrivals: mpsc::Receiver<Arrival>,
         stopped: &watch::Receiver<bool>,
-    ) -> io::Result<Vec<mpsc::Sender<Accepted>>> {
+    ) -> io::Result<Started> {
         let count = match context.config.threads {
             0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
             count => count,
         };
         let (to_node, from_shards) = mpsc::channel(node::BATCHES);
+        // Dropped by each shard when its clients have been told that this server ends.
+        let (told, clients) = mpsc::channel(1);
         // Taken before any change: a thread that starts late is told of all of them.
         let users = Users::clone(&context.view.load());
         let mut deliveries = Vec::new();
@@ -251,18 +279,36 @@ impl Threads {
             let (to_accept, accepted) = mpsc::channel(ACCEPTED);
             deliveries.push(to_shard);
             connections.push(to_accept);
-            let (context, stopped) = (Arc::clone(context), stopped.clone());
-            let (to_node, users) = (to_node.clone(), users.clone());
+            let context = Arc::clone(context);
+            let users = users.clone();
+            let ways = Ways {
+                to_node: to_node.clone(),
+                from_node,
+                accepted,
+                stopped: stopped.clone(),
+                told: told.clone(),
+            };
             self.spawn(format!("shard-{number}"), move || {
-                let shard = Shard::new(context, number, users);
-                run_shard(shard, to_node, from_node, accepted, stopped)
+                run_shard(Shard::new(context, number, users), ways)
             })?;
         }
+        let (to_node, from_peers) = mpsc::channel(peers::FROM_PEERS);
+        let consensus = replica.consensus().config();
+        let suspect = consensus.timings.suspect;
+        let doorkeeper = Doorkeeper::new(consensus.me, consensus.members.clone(), suspect);
+        let process = consensus.process;
+        let of_links = Arc::clone(context);
+        self.spawn("links".into(), move || {
+            peers::run(of_links, doorkeeper, process, to_node, arrivals)
+        })?;
+        let (over, is_over) = oneshot::channel();
         let context = Arc::clone(context);
         self.spawn("node".into(), move || {
-            node::run(context, replica, storage, from_shards, deliveries)
+            let inbox = node::Inbox { shards: from_shards, peers: from_peers, clients };
+            let storage = Box::<Memory>::default();
+            Node::new(context, replica, storage, deliveries, over).run(inbox)
         })?;
-        Ok(connections)
+        Ok(Started { connections, over: is_over })
     }
 
     /// Runs a future on a thread of its own; it is made there, and what it spawns stays there.
@@ -284,13 +330,26 @@ impl Threads {
     }
 }
 
-async fn run_shard(
-    shard: Rc<Shard>,
+/// What runs, and how to reach it.
+struct Started {
+    /// Connections go here, to each shard in turn.
+    connections: Vec<mpsc::Sender<Accepted>>,
+    /// Says why the server takes no part in its cluster any more.
+    over: oneshot::Receiver<StopReason>,
+}
+
+/// How a shard is reached, and whom it reaches.
+struct Ways {
     to_node: mpsc::Sender<node::Batch>,
     from_node: mpsc::Receiver<node::Delivery>,
-    mut accepted: mpsc::Receiver<Accepted>,
-    mut stopped: watch::Receiver<bool>,
-) {
+    accepted: mpsc::Receiver<Accepted>,
+    stopped: watch::Receiver<bool>,
+    /// Dropped when the clients have been told that the server ends.
+    told: mpsc::Sender<Infallible>,
+}
+
+async fn run_shard(shard: Rc<Shard>, ways: Ways) {
+    let Ways { to_node, from_node, mut accepted, mut stopped, told } = ways;
     let (outbox, inbox) = (Rc::clone(&shard), Rc::clone(&shard));
     let mut outbox = tokio::task::spawn_local(async move { outbox.run_outbox(to_node).await });
     let mut inbox = tokio::task::spawn_local(async move { inbox.run_inbox(from_node).await });
@@ -310,9 +369,14 @@ async fn run_shard(
         }
     }
     shard.drain();
+    // What was asked before is answered before this server hands over, unless that takes long.
+    let _ = timeout(LAST_ANSWERS, shard.emptied()).await;
+    drop(told);
     if timeout(DRAIN, shard.drained()).await.is_err() {
         tracing::debug!("links left at the end of the shutdown are cut");
     }
+    // The node says when it has handed over; without it nobody is told anything more.
+    let _ = timeout(HAND_OVER, shard.stopped()).await;
     outbox.abort();
     inbox.abort();
 }
@@ -326,5 +390,9 @@ const ACCEPTED: usize = 1024;
 const HTTP_CONNECTIONS: usize = 4096;
 /// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long requests may take that were there when the shutdown began.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
+/// How long the node may take to hand over what it leads: more than the replica allows itself.
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// How long links may take to end at a shutdown.
 const DRAIN: Duration = Duration::from_secs(3);

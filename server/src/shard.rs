@@ -4,6 +4,7 @@
 //! else with the node in batches. All of it is on one thread, so nothing here is locked.
 
 mod outcome;
+mod reads;
 mod requests;
 mod subscribe;
 
@@ -17,14 +18,16 @@ use rollcall_replica::history::Kept as _;
 use rollcall_replica::{History, Input, LinkId, Output, Users};
 use rollcall_shared::close::CloseCode;
 use rollcall_shared::codec::encode;
+use rollcall_shared::id::Revision;
 use rollcall_shared::message::{GoingAway, SessionReplaced, tag};
 use tokio::sync::{Notify, mpsc};
 
 use crate::context::Context;
 use crate::link::{Closing, Link};
-use crate::node::{Batch, Delivery, SHARD_SHIFT};
+use crate::node::{Batch, Delivery, SHARD_SHIFT, Step};
 use crate::push::Announcement;
 use crate::subscriptions::Index;
+use reads::Reads;
 use subscribe::Waiting;
 
 /// The links of one thread.
@@ -42,6 +45,13 @@ pub(crate) struct Shard {
     subscriptions: RefCell<Index>,
     /// Subscriptions that must see more than this shard has applied.
     waiting: RefCell<Vec<Waiting>>,
+    /// Reads that the node has not answered yet.
+    reads: RefCell<Reads>,
+    /// Told when a link has ended.
+    unlinked: Notify,
+    /// Whether the node answers nothing any more, and told when that begins.
+    stopped: Cell<bool>,
+    stops: Notify,
     /// Sockets of links that are not closed yet.
     open: Cell<usize>,
     /// Told when a socket has been closed.
@@ -69,6 +79,10 @@ impl Shard {
             applied: RefCell::new(Applied { users, history }),
             subscriptions: RefCell::default(),
             waiting: RefCell::default(),
+            reads: RefCell::default(),
+            unlinked: Notify::new(),
+            stopped: Cell::new(false),
+            stops: Notify::new(),
             open: Cell::new(0),
             closed: Notify::new(),
         })
@@ -101,6 +115,7 @@ impl Shard {
         }
         self.context.metrics.dropped(state.dropped);
         self.context.metrics.link_ended();
+        self.unlinked.notify_one();
     }
 
     /// Counts a socket until what is returned is dropped.
@@ -141,6 +156,7 @@ impl Shard {
             // The room comes first: what arrives while there is none joins the batch.
             let Ok(room) = node.reserve().await else { return };
             let batch = std::mem::take(&mut *self.outbox.borrow_mut());
+            self.reads.borrow_mut().sent();
             if !batch.is_empty() {
                 room.send(batch);
             }
@@ -160,24 +176,46 @@ impl Shard {
     /// where the history ends, which is where the announcements are.
     async fn handle_delivery(&self, delivery: Delivery) {
         let mut due = 0;
-        for announcement in delivery.changes.iter() {
+        let is_news = !delivery.steps.is_empty();
+        for step in delivery.steps.iter().flat_map(|steps| steps.iter()) {
             if due >= ANNOUNCED_BYTES {
                 due = 0;
                 tokio::task::yield_now().await;
             }
-            let (pushed, bytes) = self.announce(announcement);
-            if pushed > 0 {
-                self.context.metrics.pushed(pushed);
+            match step {
+                Step::Changed(announcement) => {
+                    let (pushed, bytes) = self.announce(announcement);
+                    if pushed > 0 {
+                        self.context.metrics.pushed(pushed);
+                    }
+                    due += bytes + CHANGE_BYTES;
+                    self.applied.borrow_mut().history.push(announcement.clone());
+                }
+                Step::Installed(revision) => self.begin_anew(*revision),
             }
-            due += bytes + CHANGE_BYTES;
-            self.applied.borrow_mut().history.push(announcement.clone());
         }
         self.applied.borrow_mut().users = delivery.users;
         for output in delivery.outputs {
             self.handle_output(output);
         }
-        if !delivery.changes.is_empty() {
+        if is_news {
             self.retry_waiting();
+        }
+    }
+
+    /// The state is another one at `revision`, and how it came to that is not known: whoever was
+    /// subscribed has a gap, and resumes elsewhere or gets it all (R37).
+    fn begin_anew(&self, revision: Revision) {
+        let Context { config, .. } = &*self.context;
+        self.applied.borrow_mut().history =
+            History::new(revision, config.history_changes, config.history_bytes);
+        self.close_where(CloseCode::CutOff, |link| !link.state().subscriptions.is_empty());
+    }
+
+    fn close_where(&self, code: CloseCode, which: impl Fn(&Link) -> bool) {
+        let links = self.links.borrow();
+        for link in links.values().filter(|link| which(link)) {
+            link.close(Closing::Now(code));
         }
     }
 
@@ -213,6 +251,17 @@ impl Shard {
             | Output::Refused { link, .. }
             | Output::SessionEnded { link }
             | Output::Replaced { link, .. } => *link,
+            Output::Readable { read } => return self.answer_reads(*read, true),
+            Output::Unreadable { read } => return self.answer_reads(*read, false),
+            Output::CutOff => {
+                // Any link of a known client may have got a session without asking (R29).
+                let rests_on_it = |link: &Link| {
+                    let state = link.state();
+                    state.linked || !state.subscriptions.is_empty()
+                };
+                return self.close_where(CloseCode::CutOff, rests_on_it);
+            }
+            Output::Stop(_) => return self.stop_answering(),
             _ => return,
         };
         let Some(link) = self.links.borrow().get(&link).map(Rc::clone) else { return };
@@ -241,6 +290,32 @@ impl Shard {
         let links: Vec<_> = self.links.borrow().values().map(Rc::clone).collect();
         for link in links {
             self.send_away(&link);
+        }
+    }
+
+    /// Waits until no link is left that waits for an answer; its socket may not be closed yet.
+    pub(crate) async fn emptied(&self) {
+        while !self.links.borrow().is_empty() {
+            self.unlinked.notified().await;
+        }
+    }
+
+    /// Waits until the node has said that it answers nothing any more.
+    pub(crate) async fn stopped(&self) {
+        while !self.stopped.get() {
+            self.stops.notified().await;
+        }
+    }
+
+    /// The node answers nothing any more: whoever waits for it has to ask elsewhere.
+    fn stop_answering(&self) {
+        self.stopped.set(true);
+        self.stops.notify_one();
+        self.drain();
+        for link in self.links.borrow().values() {
+            let mut state = link.state();
+            state.pending.clear();
+            state.wake();
         }
     }
 

@@ -4,13 +4,17 @@
 //! Nothing here uses the code under test: the clients speak the protocol on their own.
 
 pub mod browser;
+pub mod cluster;
 pub mod command;
 pub mod http;
 pub mod model;
+pub mod proxy;
 pub mod raw;
+pub mod roaming;
 pub mod server;
 pub mod site;
 pub mod wire;
+pub mod witness;
 
 use std::{
     hash::{BuildHasher, Hasher},

@@ -17,12 +17,14 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, wire::eventually};
 
 /// A running server that keeps everything in memory; its id is 1 unless said otherwise.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// Where its line comes when it listens.
+    said: mpsc::Receiver<String>,
     place: Place,
     flags: Vec<String>,
     directory: TempDir,
@@ -90,17 +92,66 @@ impl Server {
         Self::launch(Place::FREE, directory, &[&["--tokens", &path], flags].concat())
     }
 
-    fn launch(mut place: Place, directory: TempDir, flags: &[&str]) -> Self {
-        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+    /// Starts a server of a cluster on a free port; [`Self::listens`] waits until it has one.
+    pub fn begin(id: u64, flags: Vec<String>) -> Self {
+        Self::spawn(Place { id, ..Place::FREE }, new_directory(), flags)
+    }
+
+    fn launch(place: Place, directory: TempDir, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut server = Self::spawn(place, directory, flags);
+        let line = server.said.recv_timeout(PATIENCE).ok();
+        server.is_listening(line);
+        server
+    }
+
+    fn spawn(place: Place, directory: TempDir, flags: Vec<String>) -> Self {
         let mut log = Log::default();
-        let child = spawn(&directory, &flags, &mut place, &mut log);
-        Self { child, place, flags, directory, log }
+        let (child, said) = spawn(&directory, &flags, place, &mut log);
+        Self { child, said, place, flags, directory, log }
     }
 
     /// Kills the server and starts it again on the same port with the same flags.
     pub fn restart(&mut self) {
+        self.begin_again();
+        let line = self.said.recv_timeout(PATIENCE).ok();
+        self.is_listening(line);
+    }
+
+    /// The same without waiting until it listens; [`Self::listens`] does.
+    pub fn begin_again(&mut self) {
         self.kill9();
-        self.child = spawn(&self.directory, &self.flags, &mut self.place, &mut self.log);
+        (self.child, self.said) = spawn(&self.directory, &self.flags, self.place, &mut self.log);
+    }
+
+    /// Waits until it listens, while other tasks go on.
+    pub async fn listens(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let line = loop {
+            match self.said.try_recv() {
+                Ok(line) => break Some(line),
+                Err(mpsc::TryRecvError::Empty) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Err(_) => break None,
+            }
+        };
+        self.is_listening(line);
+    }
+
+    /// Takes in the line it printed: where no port was asked for, this is the one it found.
+    fn is_listening(&mut self, line: Option<String>) {
+        let said = line.as_deref().unwrap_or_default();
+        let own = said.starts_with(&format!("server {} pid {} ", self.id(), self.pid()));
+        let port = match self.place.port {
+            0 => parse_line_of(self.id(), said).map(|(_, port)| port),
+            port => Some(port),
+        };
+        let (true, Some(port)) = (own, port) else {
+            // Its log is printed when it is dropped.
+            panic!("the server said {line:?} instead of where it listens");
+        };
+        self.place.port = port;
     }
 
     /// Its number within its cluster.
@@ -140,6 +191,21 @@ impl Server {
         send_signal(self.child.id(), Signal::TERM);
     }
 
+    /// Stops the process where it is (SIGSTOP), and waits until none of its threads runs.
+    pub async fn stop(&self) {
+        send_signal(self.child.id(), Signal::STOP);
+        eventually("the process stops", async || match is_stopped(self.child.id()) {
+            true => Ok(()),
+            false => Err(format!("process {} runs", self.child.id())),
+        })
+        .await;
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    pub fn resume(&self) {
+        send_signal(self.child.id(), Signal::CONT);
+    }
+
     /// Waits until the process has ended.
     pub async fn exited(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -177,7 +243,8 @@ impl Drop for Server {
         self.log.finish();
         let log = self.log.text();
         if thread::panicking() {
-            eprintln!("--- log of the server on port {} ---\n{log}---", self.place.port);
+            let Place { id, port, .. } = self.place;
+            eprintln!("--- log of server {id} on port {port} ---\n{log}---");
         } else {
             // A thread of the server that died need not have been noticed by the test.
             assert!(!log.contains("panicked at"), "the server has a bug:\n{log}");
@@ -230,6 +297,17 @@ pub fn process_is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
+/// Whether every thread of the process is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let stopped = |thread: std::fs::DirEntry| {
+        // A thread that has just ended does not run either.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('T'))
+    };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    threads.filter_map(Result::ok).all(stopped)
+}
+
 /// A folder that vanishes with the test.
 pub fn new_directory() -> TempDir {
     TempDir::with_prefix("rollcall-test-").expect("the temporary folder is writable")
@@ -241,16 +319,21 @@ pub fn parse_ready_line(line: &str) -> Option<(u32, u16)> {
 }
 
 /// The same of the server with this id.
-fn parse_line_of(id: u64, line: &str) -> Option<(u32, u16)> {
+pub fn parse_line_of(id: u64, line: &str) -> Option<(u32, u16)> {
     let rest = line.strip_prefix(&format!("server {id} pid "))?;
     let (pid, url) = rest.split_once(' ')?;
     let port = url.strip_prefix("ws://127.0.0.1:")?.strip_suffix("/ws")?;
     Some((pid.parse().ok()?, port.parse().ok()?))
 }
 
-/// Starts a process; where the place has no port yet, the one it found is put there.
-fn spawn(directory: &TempDir, flags: &[String], place: &mut Place, log: &mut Log) -> Child {
-    let Place { id, ip, port } = *place;
+/// Starts a process; the lines it prints can be received.
+fn spawn(
+    directory: &TempDir,
+    flags: &[String],
+    place: Place,
+    log: &mut Log,
+) -> (Child, mpsc::Receiver<String>) {
+    let Place { id, ip, port } = place;
     let mut child = bare_command(directory.path())
         .args(["serve", "--in-memory", "--id", &id.to_string()])
         .args(["--listen", &format!("{ip}:{port}")])
@@ -262,18 +345,7 @@ fn spawn(directory: &TempDir, flags: &[String], place: &mut Place, log: &mut Log
         .expect("the rollcall binary starts");
     log.follow(child.stderr.take().expect("standard error is piped"));
     let lines = follow_lines(child.stdout.take().expect("standard output is piped"));
-    let ready = lines.recv_timeout(PATIENCE);
-    let said = ready.as_deref().unwrap_or_default();
-    let own = said.starts_with(&format!("server {id} pid {} ", child.id()));
-    let port = if port == 0 { parse_line_of(id, said).map(|(_, port)| port) } else { Some(port) };
-    let (true, Some(port)) = (own, port) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        log.finish();
-        panic!("the server said {ready:?} instead of where it listens\n{}", log.text());
-    };
-    place.port = port;
-    child
+    (child, lines)
 }
 
 /// Reads a pipe to its end, so that the writer never blocks, and passes the lines on.

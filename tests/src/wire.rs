@@ -57,6 +57,13 @@ impl Client {
         client
     }
 
+    /// A link without an `origin` to the server with this id at any address.
+    pub async fn at(address: SocketAddr, id: u64) -> Self {
+        let mut client = Self::dial(address, None).await;
+        client.server = format!("server/{id}");
+        client
+    }
+
     /// A link without an `origin` to a server 1 at any address, perhaps with a small receive buffer.
     pub async fn dial(address: SocketAddr, receive_bytes: Option<u32>) -> Self {
         let tcp = TcpSocket::new_v4().expect("the system has sockets");
@@ -188,6 +195,22 @@ impl Client {
     /// Waits for the reply to a request.
     pub async fn reply(&mut self, id: u64) -> Value {
         self.find(&format!("the reply to request {id}"), |message| message["id"] == id).await
+    }
+
+    /// Waits for the reply to a request, or the close of the link before it.
+    pub async fn reply_unless_closed(&mut self, id: u64) -> Option<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.inbox.iter().position(|message| message["id"] == id) {
+                return self.inbox.remove(at);
+            }
+            if self.closed.is_some() {
+                return None;
+            }
+            if let Some(message) = self.receive("a reply or the close", deadline).await {
+                self.inbox.push_back(message);
+            }
+        }
     }
 
     /// Waits for the next push, whatever its subscription.
@@ -384,7 +407,7 @@ fn is_push(message: &Value) -> bool {
 }
 
 /// What holds for every message of a server (contract, sections 3 and 4).
-fn check_envelope(message: &Value, server: &str) {
+pub(crate) fn check_envelope(message: &Value, server: &str) {
     assert!(message.is_object(), "{message}");
     assert!(message["type"].is_string(), "{message}");
     assert_eq!(message["origin"], server, "{message}");

@@ -59,6 +59,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             client,
             generation: Generation(generation)
         }),
+        Just(Command::Begin),
     ]
 }
 

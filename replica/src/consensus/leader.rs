@@ -313,10 +313,24 @@ impl Consensus {
     }
 
     /// When this leader's lease ends, if it has one (R17).
-    fn lease_end(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn lease_end(&self, now: Instant) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else { return None };
         let held = self.quorum_time(now).filter(|_| leader.complete)?;
         Some(held + self.config.timings.hold)
+    }
+
+    /// How many entries of its log each linked follower has not received yet, if this server leads
+    /// and has heard of that.
+    pub fn lags(&self) -> impl Iterator<Item = (NodeId, u64)> + '_ {
+        let followers = match &self.role {
+            Role::Leader(leader) => Some(&leader.followers),
+            _ => None,
+        };
+        let last = self.stored.log.last();
+        followers.into_iter().flatten().filter_map(move |(node, follower)| {
+            let (received, _) = follower.acked?;
+            Some((*node, last.0.saturating_sub(received.0)))
+        })
     }
 
     /// Whether this server leads and may answer reads at `now`.

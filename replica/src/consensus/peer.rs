@@ -76,6 +76,23 @@ pub enum Violation {
     Acknowledgement,
 }
 
+impl Violation {
+    /// One word for it, for counting.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Hello => "hello",
+            Self::Node => "elsewhere",
+            Self::Settings => "settings",
+            Self::Cluster => "cluster",
+            Self::Leader => "leader",
+            Self::Log => "log",
+            Self::Acknowledgement => "acknowledgement",
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

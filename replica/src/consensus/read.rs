@@ -67,13 +67,21 @@ impl Consensus {
     /// The read point at `now` by this server's own lease, if it has one.
     #[must_use]
     pub fn read_point(&self, now: Instant) -> Option<Index> {
+        self.read_lease(now).map(|(point, _)| point)
+    }
+
+    /// The read point at `now` by this server's own lease, and when that lease ends if nothing more
+    /// is heard (R17, R18).
+    #[must_use]
+    pub fn read_lease(&self, now: Instant) -> Option<(Index, Instant)> {
         if let Role::Leader(leader) = &self.role {
-            return self.holds_lease(now).then(|| self.commit.max(leader.init));
+            let end = self.lease_end(now).unwrap_or(now);
+            return self.holds_lease(now).then(|| (self.commit.max(leader.init), end));
         }
         let lease = self.leases.read?;
         let current = (lease.epoch == self.stored.promised || planted(Fault::LeaseOutlivesPromise))
             && lease.epoch == self.stored.established;
-        (current && now < lease.until).then(|| self.stored.log.last())
+        (current && now < lease.until).then(|| (self.stored.log.last(), lease.until))
     }
 
     /// Answers the waiting reads, or asks the leader once for all of them.

@@ -140,6 +140,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Written(written) => transcript::written_text(written),
         Outcome::Expired(true) => "ended".to_owned(),
         Outcome::Expired(false) => "not live".to_owned(),
+        Outcome::Begun => "begun".to_owned(),
     }
 }
 

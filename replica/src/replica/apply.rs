@@ -62,6 +62,9 @@ impl Replica {
                 let Outcome::Written(written) = outcome else { return };
                 self.answer_write(&who, generation, request, kind, &written);
             }
+            Command::Begin => {
+                self.change(index, Command::Begin);
+            }
             Command::Expire { client, generation } => {
                 let owner = self.directory.live_session(&client).map(|(_, owner)| owner.clone());
                 let who = owner.map(|owner| (client.clone(), owner));

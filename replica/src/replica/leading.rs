@@ -32,7 +32,12 @@ impl Replica {
         let live = self.directory.each_live_session();
         let live = live.map(|(client, principal, _)| (client.clone(), principal.clone()));
         leading.settled(self.now, live);
-        // A leader of a new cluster took none before (R26).
+        // A leader of a new cluster took none before (R26). From now on it may, and does at once what
+        // any request of a client would do: so the loss of a server before the first request is no
+        // other than the loss of one after it.
+        if self.directory.applied() == Index(0) {
+            let _ = self.consensus.propose(self.now, Command::Begin);
+        }
         self.pass_on_where(|pending| !pending.was_passed_on(epoch));
     }
 

@@ -10,9 +10,11 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use rollcall_replica::consensus::config::MAX_MEMBERS;
 use rollcall_server::config;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::args::{GlobalArgs, Storage, Tunables};
 use super::failure::Failure;
@@ -22,15 +24,16 @@ use super::{output, serve, settings, values};
 /// Run a local cluster to try things with
 ///
 /// Starts a cluster on this machine, each server a process of its own on the next port from
-/// --base-port. Prints for each its id, process id and URL, then `ready`, and on standard error
-/// where the web console is. A server that ends is not started again, so that you can kill one and
+/// --base-port. Prints for each its id, process id and URL, then `ready` when all of them answer,
+/// and on standard error where the web console is. A server that ends is not started again, so that you can kill one and
 /// watch what happens; where none is left, this ends too, with status 1. Ctrl-C ends them all.
 /// Tuning flags are passed on to every server.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Dev {
-    /// How many servers (more than 1: not yet, this version runs one)
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = values::whole(1..=99))]
+    /// How many servers; with an even number the half with the leader goes on when they part
+    #[arg(long, value_name = "COUNT", default_value_t = 3,
+          value_parser = values::whole(1..=MAX_MEMBERS as u64))]
     size: u64,
     /// Port of the first server; the others take the next ones; 0 takes free ones
     #[arg(long, value_name = "PORT", default_value_t = config::BASE_PORT,
@@ -52,30 +55,42 @@ pub(super) fn passed_flags(matches: &ArgMatches) -> Vec<OsString> {
 
 impl Dev {
     pub(super) async fn run(self, passed: Vec<OsString>) -> Result<(), Failure> {
-        if self.size > 1 {
-            return Err(Failure::Usage(
-                "--size above 1 is not there yet: this version runs one server".to_owned(),
-            ));
-        }
         serve::require_memory(&self.storage, true)?;
         let mut config = config::Config::default();
         self.tunables.clone().apply(&mut config);
         config.validate().map_err(|fault| Failure::Usage(fault.to_string()))?;
 
+        let ports = self.ports()?;
         let mut signals = Signals::listen()?;
         let mut cluster = Vec::new();
-        for id in 1..=self.size {
-            match self.start(id, &passed, &mut signals).await {
-                Ok(Some(server)) => {
-                    output::line(&server.line)?;
-                    cluster.push(server);
-                }
-                Ok(None) => return end(cluster, &mut signals).await,
-                Err(failure) => {
+        for (id, _) in (1..).zip(&ports) {
+            match Server::spawn(id, &ports, &passed) {
+                Ok(server) => cluster.push(server),
+                Err(error) => {
                     end(cluster, &mut signals).await?;
-                    return Err(failure);
+                    return Err(Failure::Refused(format!("server {id} does not start: {error}")));
                 }
             }
+        }
+        match introduce(&mut cluster, &mut signals).await {
+            Ok(true) => {}
+            Ok(false) => return end(cluster, &mut signals).await,
+            Err(failure) => {
+                end(cluster, &mut signals).await?;
+                return Err(failure);
+            }
+        }
+        let ready = async {
+            for server in &cluster {
+                server.ready().await;
+            }
+        };
+        tokio::select! {
+            () = ready => {}
+            () = tokio::time::sleep(READY) => {
+                eprintln!("the servers find no leader among them; see their log above");
+            }
+            () = signals.next() => return end(cluster, &mut signals).await,
         }
         output::line("ready")?;
         if let Some(console) = cluster.first().and_then(Server::console) {
@@ -84,57 +99,89 @@ impl Dev {
         watch_over(cluster, &mut signals).await
     }
 
-    /// Starts a server and waits for its line; nothing if a signal came first.
-    async fn start(
-        &self,
-        id: u64,
-        passed: &[OsString],
-        signals: &mut Signals,
-    ) -> Result<Option<Server>, Failure> {
-        let offset = u16::try_from(id - 1).unwrap_or(u16::MAX);
-        let port = match self.base_port {
-            0 => 0,
-            base => base.checked_add(offset).ok_or_else(|| {
-                Failure::Usage(format!("--base-port {base} leaves no port for server {id}"))
-            })?,
-        };
-        let mut child = spawn(id, port, passed)
-            .map_err(|error| Failure::Refused(format!("server {id} does not start: {error}")))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let stdout = stdout.expect("standard output is piped");
-        let mut lines = BufReader::new(stdout).lines();
-        let line = tokio::select! {
-            line = lines.next_line() => line,
-            () = signals.next() => Ok(None),
-        };
-        let mut server = Server { id, line: String::new(), child, stdin };
-        match line {
-            Ok(Some(line)) => Ok(Some(Server { line, ..server })),
-            _ => match server.child.try_wait() {
-                Ok(None) => {
-                    // Alive without a line: it was a signal, or it is about to end.
-                    let status = server.end(FIRST_LINE_GRACE).await;
-                    if status.is_some_and(|status| !status.success()) {
-                        return Err(server.failed(status));
-                    }
-                    Ok(None)
-                }
-                ended => Err(server.failed(ended.ok().flatten())),
-            },
+    /// The port of each server.
+    fn ports(&self) -> Result<Vec<u16>, Failure> {
+        if self.base_port == 0 {
+            return free_ports(self.size)
+                .map_err(|error| Failure::Refused(format!("no port is free: {error}")));
         }
+        let last = u64::from(self.base_port) + self.size - 1;
+        if last > u16::MAX.into() {
+            let (base, size) = (self.base_port, self.size);
+            return Err(Failure::Usage(format!(
+                "--base-port {base} leaves no port for server {size}"
+            )));
+        }
+        Ok((self.base_port..).zip(0..self.size).map(|(port, _)| port).collect())
     }
+}
+
+/// Ports that nobody listens on, all different. Somebody else may take one before a server does,
+/// which then says so.
+fn free_ports(count: u64) -> std::io::Result<Vec<u16>> {
+    let bind = |_| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+    let listeners = (0..count).map(bind).collect::<std::io::Result<Vec<_>>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// Prints what each server says when it listens, in order; false if a signal came first.
+async fn introduce(cluster: &mut [Server], signals: &mut Signals) -> Result<bool, Failure> {
+    for server in cluster {
+        let line = tokio::select! {
+            line = server.lines.next_line() => line,
+            () = signals.next() => return Ok(false),
+        };
+        let Ok(Some(line)) = line else {
+            // It has ended, or is about to.
+            let status = server.end(FIRST_LINE_GRACE).await;
+            return match status {
+                Some(status) if status.success() => Ok(false),
+                status => Err(server.failed(status)),
+            };
+        };
+        output::line(&line)?;
+        server.line = line;
+    }
+    Ok(true)
 }
 
 struct Server {
     id: u64,
     /// What it said when it listened: `server 1 pid 4242 ws://127.0.0.1:7101/ws`.
     line: String,
+    port: u16,
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     /// Its end is the server's.
     stdin: Option<ChildStdin>,
 }
 
 impl Server {
+    /// Waits until the server answers lookups, or has ended.
+    async fn ready(&self) {
+        while let Ok(false) = self.is_ready().await {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// What its `/readyz` says; it takes its time where no leader is heard.
+    async fn is_ready(&self) -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, self.port)).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+        let mut status = [0; b"HTTP/1.1 200".len()];
+        stream.read_exact(&mut status).await?;
+        Ok(&status == b"HTTP/1.1 200")
+    }
+
+    /// Starts a server of the cluster whose servers 1, 2, … have these ports.
+    fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<Self> {
+        let (port, mut child) = spawn(id, ports, passed)?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stdout = stdout.expect("standard output is piped");
+        let lines = BufReader::new(stdout).lines();
+        Ok(Self { id, line: String::new(), port, child, lines, stdin })
+    }
+
     fn console(&self) -> Option<String> {
         let url = self.line.split_whitespace().last()?;
         let host = url.strip_prefix("ws://")?.strip_suffix("/ws")?;
@@ -166,15 +213,20 @@ impl Server {
     }
 }
 
-fn spawn(id: u64, port: u16, passed: &[OsString]) -> std::io::Result<Child> {
+/// Starts the process of a server; its port too.
+fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<(u16, Child)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["serve", "--in-memory", "--exit-with-stdin"])
-        .args([format!("--id={id}"), format!("--listen=127.0.0.1:{port}")])
-        .args(passed)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
+    command.args(["serve", "--in-memory", "--exit-with-stdin"]).arg(format!("--id={id}"));
+    let mut own = 0;
+    for (server, &port) in (1..).zip(ports) {
+        if server == id {
+            own = port;
+            command.arg(format!("--listen=127.0.0.1:{port}"));
+        } else {
+            command.arg(format!("--member={server}=ws://127.0.0.1:{port}/peer"));
+        }
+    }
+    command.args(passed).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     // The flags say it all; a variable meant for another server must not add to them.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROLLCALL_") {
@@ -184,7 +236,7 @@ fn spawn(id: u64, port: u16, passed: &[OsString]) -> std::io::Result<Child> {
     // The terminal sends Ctrl-C to its whole group; this process passes it on in good order.
     #[cfg(unix)]
     command.process_group(0);
-    command.spawn()
+    Ok((own, command.spawn()?))
 }
 
 /// Says when a server has ended, until a signal ends all of them or none is left.
@@ -225,13 +277,20 @@ async fn end(mut cluster: Vec<Server>, signals: &mut Signals) -> Result<(), Fail
 
 /// How long a server may take to say goodbye to its clients.
 const END_GRACE: Duration = Duration::from_secs(10);
+/// How long the servers may take to find each other before that is said.
+const READY: Duration = Duration::from_secs(10);
+/// How long to wait before a server is asked again whether it is ready.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How long one may take that has not begun.
 const FIRST_LINE_GRACE: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  A server on ports from 7101, its console at http://127.0.0.1:7101/:
+  Three servers on ports 7101 to 7103, their console at http://127.0.0.1:7101/:
     rollcall dev
+
+  A single one:
+    rollcall dev --size 1
 
   On other ports, with registrations that expire a second after their client is gone:
     rollcall dev --base-port 7201 --session-grace-ms 1000";

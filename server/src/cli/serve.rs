@@ -22,8 +22,14 @@ use super::{output, values};
 /// Runs one server of a cluster in the foreground. Clients, the web console, the browser client and
 /// the endpoints for operators (/metrics, /healthz, /readyz) share its one port. Once it listens it
 /// prints one line with its id, process id and URL to standard output; its log goes to standard
-/// error. Ctrl-C or SIGTERM ends it after its clients were told to move; a second signal ends it at
-/// once.
+/// error. Ctrl-C or SIGTERM ends it after it has handed over what it leads and its clients were told
+/// to move; a second signal ends it at once.
+///
+/// The servers of a cluster are given with --member, the same ones to each of them, 7 at most. They
+/// go on as long as more than half of them see each other: 3 servers bear the loss of any one, 5 of
+/// any two. With an even number, exactly half go on if the leader of before is among them, and the
+/// other half answers no_quorum. So of two servers the leader goes on alone, and the other one never
+/// does: it cannot tell whether the leader is dead or only cut off.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
@@ -34,8 +40,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT", default_value_t = config::LISTEN,
           value_parser = values::listen)]
     listen: SocketAddr,
-    /// Another server of the cluster and its URL; may be repeated (not yet: this version runs one
-    /// server)
+    /// Another server of the cluster and its URL, such as 2=ws://127.0.0.1:7102/peer; may be
+    /// repeated
     #[arg(long = "member", value_name = "ID=URL", value_parser = values::member)]
     members: Vec<(NodeId, String)>,
     /// WebSocket URL by which clients reach this server [default: made from --listen]
@@ -54,10 +60,13 @@ impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let exit_with_stdin = self.exit_with_stdin;
         let config = self.config()?;
-        let id = config.id;
+        let (id, members) = (config.id, config.members.len() + 1);
         let mut signals = Signals::listen()?;
         let server = Server::bind(config).await.map_err(|error| start_failure(id, &error))?;
         tracing::info!(%id, address = %server.local_addr(), url = server.url(), "listening");
+        if let Some(rule) = tie_rule(members) {
+            tracing::info!("{rule}");
+        }
         output::line(format_args!("server {id} pid {} {}", std::process::id(), server.url()))?;
 
         let (stop, stopped) = oneshot::channel::<()>();
@@ -97,17 +106,30 @@ impl Serve {
     }
 
     fn config(self) -> Result<Config, Failure> {
-        if !self.members.is_empty() {
-            return Err(Failure::Usage(
-                "--member is not there yet: this version runs one server".to_owned(),
-            ));
-        }
         require_memory(&self.storage, self.storage.in_memory)?;
         let mut config = Config::new(self.id, self.listen);
+        config.members = self.members;
         config.advertise = self.advertise;
         self.tunables.apply(&mut config);
         config.validate().map_err(|fault| Failure::Usage(fault.to_string()))?;
         Ok(config)
+    }
+}
+
+/// What an even number of servers means, for the one who runs them.
+fn tie_rule(members: usize) -> Option<String> {
+    match members {
+        2 => Some(
+            "2 servers: the leader goes on alone where the other one is lost or cut off; without \
+             the leader the other one answers no_quorum. 3 servers bear the loss of any one"
+                .to_owned(),
+        ),
+        even if even.is_multiple_of(2) => Some(format!(
+            "{even} servers, an even number: of two equal halves the one with the current leader \
+             goes on and the other answers no_quorum; {} servers bear the loss of as many",
+            even - 1
+        )),
+        _ => None,
     }
 }
 
@@ -163,6 +185,28 @@ EXAMPLES
   A server on the default port that forgets everything when it stops:
     rollcall serve --in-memory
 
+  One of three on this machine; the others say the same of each other:
+    rollcall serve --in-memory --id 1 --listen 127.0.0.1:7101 \\
+      --member 2=ws://127.0.0.1:7102/peer --member 3=ws://127.0.0.1:7103/peer
+
   One for other machines, with its settings in a file and its log for a collector:
     rollcall serve --id 1 --listen 0.0.0.0:7101 --in-memory \\
       --advertise ws://rollcall.example:7101/ws --config rollcall.toml --log-format json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_even_number_of_servers_is_told_what_that_means() {
+        for odd in [1, 3, 5, 7] {
+            assert_eq!(tie_rule(odd), None);
+        }
+        assert!(tie_rule(2).unwrap().contains("the leader goes on alone"));
+        let six = tie_rule(6).unwrap();
+        assert!(
+            six.contains("the one with the current leader") && six.contains("5 servers"),
+            "{six}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use rollcall_shared::message::{MemberState, Role, Status as Answer};
+use rollcall_shared::message::{MemberState, MemberStatus, Role, Status as Answer};
 
 use super::args::ClientArgs;
 use super::escape::Escaped;
@@ -31,19 +31,21 @@ impl Status {
         if self.client.json {
             return output::json(&answer);
         }
-        output::columns(&rows(&answer)).into_iter().try_for_each(output::line)
+        output::columns(&facts(&answer)).into_iter().try_for_each(output::line)?;
+        output::columns(&members(&answer)).into_iter().try_for_each(output::line)
     }
 }
 
-fn rows(status: &Answer) -> Vec<Vec<String>> {
+fn facts(status: &Answer) -> Vec<Vec<String>> {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let shown = |text: &str| Escaped::new(text).to_string();
     let leader = status.leader.map_or_else(|| "unknown".to_owned(), |leader| leader.to_string());
-    let mut rows = vec![
-        row("server", format!("{}, {}", status.node, role(status.role))),
+    let cluster = if status.cluster.is_empty() { "unknown" } else { &status.cluster };
+    vec![
+        row("server", format!("{}, {}", status.node, status.role.as_str())),
         row("version", shown(&status.version)),
         row("up for", uptime(Duration::from_millis(status.uptime_ms))),
-        row("cluster", shown(&status.cluster)),
+        row("cluster", shown(cluster)),
         row("leader", format!("{leader}, epoch {}", status.epoch)),
         row("revision", status.revision.to_string()),
         row(
@@ -59,24 +61,35 @@ fn rows(status: &Answer) -> Vec<Vec<String>> {
                 counted(status.subscriptions, "subscription")
             ),
         ),
-    ];
-    rows.extend(status.members.iter().map(|member| {
-        let state = match member.state {
-            MemberState::Up => "up",
-            MemberState::Down => "down",
-        };
-        row("member", format!("{} {state} {}", member.node, shown(&member.url)))
-    }));
-    rows
+    ]
 }
 
-const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Leader => "leader",
-        Role::Follower => "follower",
-        Role::Candidate => "candidate",
-        Role::Blank => "blank",
-    }
+fn members(status: &Answer) -> Vec<Vec<String>> {
+    let row = |member: &MemberStatus| {
+        let mut row = vec!["member".to_owned(), member.node.to_string()];
+        row.extend(known(member));
+        row.push(Escaped::new(&member.url).to_string());
+        row
+    };
+    status.members.iter().map(row).collect()
+}
+
+/// State, role, epoch, lag and links of a member, as far as they are known.
+fn known(member: &MemberStatus) -> [String; 4] {
+    let state = match member.state {
+        MemberState::Up => member.role.map_or("up", Role::as_str),
+        MemberState::Down => "down",
+    };
+    let said = |value: Option<u64>, words: fn(u64) -> String| value.map_or_else(String::new, words);
+    [
+        state.to_owned(),
+        said(member.epoch, |epoch| format!("epoch {epoch}")),
+        said(member.lag, |lag| match lag {
+            0 => "in step".to_owned(),
+            lag => format!("{lag} behind"),
+        }),
+        said(member.links, |links| counted(links, "link")),
+    ]
 }
 
 fn uptime(time: Duration) -> String {

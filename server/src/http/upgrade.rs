@@ -42,20 +42,16 @@ pub(super) fn client(request: Request<Incoming>, place: Place, shard: &Rc<Shard>
         let message = format!("this server speaks the subprotocol {SUBPROTOCOL}\n");
         return text(StatusCode::BAD_REQUEST, message);
     }
-    if !context.is_ready() {
+    if !context.is_accepting() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
     let Ok(room) = Arc::clone(&context.links).try_acquire_owned() else {
         let message = "this server has as many links as it may; try another\n";
         return text(StatusCode::SERVICE_UNAVAILABLE, message);
     };
-    let mut reply = Response::new(Full::new(Bytes::new()));
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = reply.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+    let mut reply = switching(key);
     if offered {
+        let headers = reply.headers_mut();
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     tokio::task::spawn_local(become_link(request, place, Rc::clone(shard), room));
@@ -68,26 +64,46 @@ async fn become_link(
     shard: Rc<Shard>,
     room: OwnedSemaphorePermit,
 ) {
-    let upgraded = match hyper::upgrade::on(request).await {
-        Ok(upgraded) => upgraded,
-        Err(error) => {
-            tracing::debug!(peer = %place.peer, "upgrade failed: {error}");
-            return;
-        }
-    };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("an upgraded connection is not the TCP stream it was");
-        return;
-    };
-    let stream = Metered::new(parts.io.into_inner(), parts.read_buf);
+    let Some((stream, ahead)) = upgraded(request, place.peer).await else { return };
+    let stream = Metered::new(stream, ahead);
     let link = shard.link(place.peer, place.local);
     drop(place.permit);
     driver::serve(stream, link, shard).await;
     drop(room);
 }
 
+/// The connection behind an upgraded request, and what was read of it already.
+pub(super) async fn upgraded(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Option<(TcpStream, Bytes)> {
+    let upgraded = match hyper::upgrade::on(request).await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%peer, "upgrade failed: {error}");
+            return None;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("an upgraded connection is not the TCP stream it was");
+        return None;
+    };
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+/// The reply to a handshake that goes well.
+pub(super) fn switching(accept: HeaderValue) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    reply
+}
+
 /// The value of `Sec-WebSocket-Accept`, or the reply to a request that is no handshake.
-fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>> {
+pub(super) fn handshake_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Reply>> {
     let headers = request.headers();
     let upgrade = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -126,7 +142,10 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// The values of a comma-separated header.
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn values<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }

@@ -27,7 +27,7 @@ impl Shard {
             node: self.context.node(),
             client,
             version: VERSION,
-            cluster: self.context.cluster.clone(),
+            cluster: self.context.standing().cluster(),
             session,
             resumed: pending.named == Some(session),
             next_id,

@@ -8,12 +8,12 @@ use rollcall_replica::command::{Principal, Write};
 use rollcall_shared::close::CloseCode;
 use rollcall_shared::codec::encode;
 use rollcall_shared::codec::request::Incoming;
-use rollcall_shared::id::{ClientId, RequestId, Username};
+use rollcall_shared::id::{ClientId, RequestId};
 use rollcall_shared::message::{Empty, Error, ErrorCode, Hello, Ip, Request, RequestKind, tag};
 use serde::Serialize;
 
 use super::Shard;
-use crate::answer::Answer;
+use super::reads::Lookup;
 use crate::link::{Closing, Link, Pending};
 
 impl Shard {
@@ -106,8 +106,12 @@ impl Shard {
                 self.write(link, id, Write::Sequence { count: take.count }, started);
             }
             Request::GetUserAddress(lookup) => {
-                self.lookup(link, id, lookup.usernames);
-                self.context.metrics.answered(Some(kind), None, started.elapsed());
+                self.look_up(Lookup {
+                    link: Rc::clone(link),
+                    id,
+                    names: lookup.usernames,
+                    started,
+                });
             }
             Request::Subscribe(subscribe) => self.subscribe(link, id, subscribe, started),
             Request::Unsubscribe(payload) => self.unsubscribe(link, id, payload, started),
@@ -178,16 +182,6 @@ impl Shard {
         let kind = write.kind();
         link.state().pending.push_back(Pending { id, kind, started, named: None });
         self.submit(Input::Write { link: link.id(), request: id, write });
-    }
-
-    /// Answers from the published state: whatever was acknowledged before is in it.
-    fn lookup(&self, link: &Rc<Link>, id: RequestId, names: Vec<Username>) {
-        let mut answer = Answer::lookup(id, names, &self.context.view.load());
-        let (text, more) = answer.next_part(&self.context.origin);
-        if more {
-            link.state().answers.push_back(answer);
-        }
-        link.send(text);
     }
 
     pub(super) fn reply<P: Serialize>(&self, link: &Link, id: RequestId, tag: &str, payload: &P) {

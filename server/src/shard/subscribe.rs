@@ -14,16 +14,22 @@ use rollcall_shared::message::{
 };
 
 use super::Shard;
+use super::reads::Reader;
 use crate::answer::Answer;
 use crate::link::{Closing, Feed, Link, Subscription};
+
+/// A subscription that is asked for.
+pub(super) struct Wanted {
+    pub(super) link: Rc<Link>,
+    pub(super) id: RequestId,
+    pub(super) subscribe: Subscribe,
+    pub(super) started: Instant,
+}
 
 /// A subscription that must not begin before this shard has applied `read_point`.
 pub(super) struct Waiting {
     read_point: Revision,
-    link: Rc<Link>,
-    id: RequestId,
-    subscribe: Subscribe,
-    started: Instant,
+    wanted: Wanted,
 }
 
 impl Shard {
@@ -34,15 +40,21 @@ impl Shard {
         subscribe: Subscribe,
         started: Instant,
     ) {
-        // What was acknowledged before the request came is at or below the published revision.
-        let read_point = self.context.view.load().revision();
-        let link = Rc::clone(link);
-        let waiting = Waiting { read_point, link, id, subscribe, started };
+        let wanted = Wanted { link: Rc::clone(link), id, subscribe, started };
+        match self.context.readable() {
+            // What was acknowledged before the request came is at or below the published revision.
+            Some(users) => self.begin_from(users.revision(), wanted),
+            None => self.ask(Reader::Subscribe(wanted)),
+        }
+    }
+
+    /// Begins a subscription as soon as this shard has applied `read_point`.
+    fn begin_from(&self, read_point: Revision, wanted: Wanted) {
         if self.applied.borrow().users.revision() < read_point {
-            waiting.link.state().waiting += 1;
-            self.waiting.borrow_mut().push(waiting);
+            wanted.link.state().waiting += 1;
+            self.waiting.borrow_mut().push(Waiting { read_point, wanted });
         } else {
-            self.begin(waiting);
+            self.begin(wanted);
         }
     }
 
@@ -57,13 +69,13 @@ impl Shard {
         let (ready, rest): (Vec<_>, _) = all.into_iter().partition(|it| it.read_point <= revision);
         *waiting = rest;
         drop(waiting);
-        for waiting in ready {
-            waiting.link.state().waiting -= 1;
-            self.begin(waiting);
+        for Waiting { wanted, .. } in ready {
+            wanted.link.state().waiting -= 1;
+            self.begin(wanted);
         }
     }
 
-    fn begin(&self, Waiting { link, id, subscribe, started, .. }: Waiting) {
+    pub(super) fn begin(&self, Wanted { link, id, subscribe, started }: Wanted) {
         let kind = Some(RequestKind::Subscribe);
         if link.state().subscriptions.len() >= limits::SUBSCRIPTIONS {
             let message = format!("a link has at most {} subscriptions", limits::SUBSCRIPTIONS);
@@ -148,7 +160,7 @@ impl Shard {
                 index.remove(&subscription.filter, number, link.id());
             }
         }
-        self.waiting.borrow_mut().retain(|waiting| waiting.link.id() != link.id());
+        self.waiting.borrow_mut().retain(|waiting| waiting.wanted.link.id() != link.id());
     }
 
     /// Makes the next parts of large answers and the next changes of those that catch up, while
@@ -168,7 +180,7 @@ impl Shard {
     }
 
     /// Makes the next parts of large answers while little is due to the link.
-    fn tell(&self, link: &Link) {
+    pub(super) fn tell(&self, link: &Link) {
         loop {
             let mut state = link.state();
             if !state.is_low() || state.closing.is_some() {

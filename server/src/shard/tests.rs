@@ -1,30 +1,37 @@
 //! A shard alone, without the node that owns the state and without sockets.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rollcall_replica::command::{Principal, Write};
 use rollcall_replica::{Input, Output, Replica};
 use rollcall_shared::id::{ClientId, RequestId};
+use tokio::sync::mpsc;
 
 use super::Shard;
 use crate::clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::link::Link;
-use crate::node::{Delivery, Memory};
+use crate::node::{Delivery, Step};
 use crate::principals::Resolver;
 use crate::push::Announcement;
 use crate::server::start_replica;
+use crate::storage::Memory;
 
+/// The replica of a server that is alone and has done what it has to.
 fn replica() -> (Replica, Memory) {
-    start_replica(&Config::default()).unwrap()
+    let (mut replica, mut storage) =
+        (start_replica(&Config::default()).unwrap(), Memory::default());
+    storage.run(&mut replica);
+    (replica, storage)
 }
 
 /// A shard of a server whose state is `replica`'s, and a link.
 fn shard(replica: &Replica) -> (Rc<Shard>, Rc<Link>) {
     let users = replica.users().clone();
-    let context = Context::new(Config::default(), "c".into(), None, Resolver::None, replica);
+    let (arrivals, _) = mpsc::channel(1);
+    let context = Context::new(Config::default(), None, Resolver::None, replica, arrivals);
+    context.publish(replica, clock::now(), true);
     let shard = Shard::new(context, 0, users);
     let address = "127.0.0.1:1".parse().unwrap();
     let link = shard.link(address, address);
@@ -41,13 +48,13 @@ fn connect((replica, storage): &mut (Replica, Memory), request: u64, name: &str)
     let (username, device) = (name.parse().unwrap(), "d".parse().unwrap());
     let write = Write::Connect { username, device, ip, port, meta: None };
     replica.handle(clock::now(), Input::Write { link, request: RequestId(1), write });
-    let mut changes = Vec::new();
-    while let Some(output) = storage.poll(replica) {
-        if let Output::Changed(change) = output {
-            changes.push(Announcement::new(change));
-        }
-    }
-    Delivery { users: replica.users().clone(), changes: changes.into(), outputs: Vec::new() }
+    let said = storage.run(replica);
+    let steps = said.into_iter().filter_map(|output| match output {
+        Output::Changed(change) => Some(Step::Changed(Announcement::new(change))),
+        _ => None,
+    });
+    let steps = vec![steps.collect()];
+    Delivery { users: replica.users().clone(), steps, outputs: Vec::new() }
 }
 
 /// What the link's driver would send now, as type and whether it says where `ann` is.
@@ -85,7 +92,7 @@ async fn nothing_is_behind_what_is_published() {
     let (shard, link) = shard(&replica.0);
     let delivery = connect(&mut replica, 1, "ann");
     // The node publishes, then delivers: in between, another shard may already have answered.
-    shard.context.view.store(Arc::new(replica.0.users().clone()));
+    shard.context.publish(&replica.0, clock::now(), true);
     shard.handle_text(&link, LOOKUP);
     assert_eq!(sent(&shard, &link), [is("UserAddress", true)]);
     // A subscription must not begin with less, and waits.
@@ -95,7 +102,7 @@ async fn nothing_is_behind_what_is_published() {
     assert_eq!(sent(&shard, &link), [is("Subscribed", true)]);
     // What comes after it is pushed.
     let delivery = connect(&mut replica, 2, "bob");
-    shard.context.view.store(Arc::new(replica.0.users().clone()));
+    shard.context.publish(&replica.0, clock::now(), true);
     shard.handle_delivery(delivery).await;
     assert_eq!(sent(&shard, &link), [is("UserConnected", false)]);
 }

@@ -4,16 +4,16 @@ use std::net::Ipv4Addr;
 
 use rollcall_tests::{
     command::{Running, run},
-    server::{Server, parse_ready_line, process_is_alive, send_signal},
+    server::{Server, parse_line_of, parse_ready_line, process_is_alive, send_signal},
     wire::{Client, eventually},
 };
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-/// A local cluster as it is without being told: one server, in memory. Only its port is free.
+/// A local cluster of one server, in memory as it is without being told. Only its port is free.
 async fn dev() -> (Running, u32, u16) {
-    let mut dev = Running::start(&["dev", "--base-port", "0"]);
+    let mut dev = Running::start(&["dev", "--base-port", "0", "--size", "1"]);
     let line = dev.line().await;
     let (pid, port) = parse_ready_line(&line).unwrap_or_else(|| panic!("it said {line}"));
     assert_eq!(dev.line().await, "ready");
@@ -42,6 +42,71 @@ async fn dev_runs_its_server_as_a_child_and_ctrl_c_ends_both() {
     let console = format!("console: http://127.0.0.1:{port}/");
     assert!(finished.stderr.contains(&console), "{}", finished.stderr);
     wait_until_gone(pid).await;
+}
+
+/// A local cluster of several servers; the process id and port of each.
+async fn dev_of(flags: &[&str], size: u64) -> (Running, Vec<(u32, u16)>) {
+    let mut dev = Running::start(&[&["dev", "--base-port", "0"], flags].concat());
+    let mut servers = Vec::new();
+    for id in 1..=size {
+        let line = dev.line().await;
+        let server = parse_line_of(id, &line);
+        servers.push(server.unwrap_or_else(|| panic!("instead of server {id}'s it said {line}")));
+    }
+    assert_eq!(dev.line().await, "ready");
+    (dev, servers)
+}
+
+#[tokio::test]
+async fn dev_runs_three_servers_unless_told_otherwise_and_they_are_one_system() {
+    let (dev, servers) = dev_of(&[], 3).await;
+    let mut leaders = Vec::new();
+    for (id, (_, port)) in (1..).zip(&servers) {
+        let mut client = Client::at(([127, 0, 0, 1], *port).into(), id).await;
+        let number = client.call("GetSequenceNumber", json!({})).await;
+        assert_eq!(number["first"], id, "each server goes on where the others are");
+        let status = client.call("GetStatus", json!({})).await;
+        assert_eq!(status["node"], id);
+        assert_eq!(status["members"].as_array().map(Vec::len), Some(3), "{status}");
+        leaders.push(status["leader"].clone());
+    }
+    assert!(leaders[0].is_u64() && leaders.iter().all(|it| *it == leaders[0]), "{leaders:?}");
+    dev.interrupt();
+    let finished = dev.finished().await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    for (pid, _) in servers {
+        wait_until_gone(pid).await;
+    }
+}
+
+#[tokio::test]
+async fn dev_of_an_even_size_says_what_that_means_and_goes_on_without_a_follower() {
+    for (size, rule) in [(2, "the leader goes on alone"), (4, "of two equal halves")] {
+        let (dev, servers) = dev_of(&["--size", &size.to_string()], size).await;
+        let (_, port) = servers[0];
+        let mut client = Client::at(([127, 0, 0, 1], port).into(), 1).await;
+        client.call("GetSequenceNumber", json!({})).await;
+        dev.interrupt();
+        let finished = dev.finished().await;
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert!(finished.stderr.contains(rule), "no {rule:?} in {}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn dev_goes_on_when_one_of_its_servers_is_killed() {
+    let (dev, servers) = dev_of(&["--size", "3"], 3).await;
+    let (pid, _) = servers[2];
+    send_signal(pid, Signal::KILL);
+    let mut client = Client::at(([127, 0, 0, 1], servers[0].1).into(), 1).await;
+    eventually("two of three go on", async || {
+        let reply = client.request("GetSequenceNumber", json!({})).await;
+        if reply["type"] == "SequenceNumber" { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    dev.interrupt();
+    let finished = dev.finished().await;
+    assert!(finished.stderr.contains("server 3 has ended"), "{}", finished.stderr);
 }
 
 #[tokio::test]

@@ -94,20 +94,53 @@ async fn serve_wants_to_be_told_that_memory_is_all_it_has() {
 }
 
 #[tokio::test]
-async fn more_than_one_server_is_refused_as_not_there_yet() {
-    let member = ["--member", "2=ws://127.0.0.1:7102/peer"];
-    let serve = ["serve", "--in-memory", "--listen", "127.0.0.1:0"];
-    let cases: [(Vec<&str>, &str); 3] = [
-        (vec!["dev", "--size", "3"], "--size"),
-        (vec!["dev", "--size", "2", "--in-memory", "--base-port", "0"], "--size"),
-        ([&serve[..], &member].concat(), "--member"),
+async fn members_that_make_no_cluster_are_refused() {
+    let serve = ["serve", "--in-memory", "--id", "1", "--listen", "127.0.0.1:0"];
+    let member = |id: u32| format!("--member={id}=ws://127.0.0.1:710{id}/peer");
+    let cases: [(Vec<String>, &str); 6] = [
+        (vec![member(1)], "must name the other servers, not this one"),
+        (vec![member(2), member(2)], "names a server twice"),
+        ((2..=8).map(member).collect(), "at most 7 servers"),
+        (vec!["--member=ws://127.0.0.1:7102/peer".into()], "ID=URL"),
+        (vec!["--member=2=http://127.0.0.1:7102".into()], "ws://127.0.0.1:7102/peer"),
+        (vec!["--member=0=ws://127.0.0.1:7102/peer".into()], "from 1"),
     ];
-    for (arguments, said) in cases {
-        let finished = run(&arguments).await;
+    for (members, said) in cases {
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        let finished = run(&[&serve[..], &members].concat()).await;
+        assert_eq!(finished.code, Some(2), "{members:?}: {}", finished.stderr);
+        assert!(finished.stdout.is_empty(), "{members:?} printed {}", finished.stdout);
+        assert!(finished.stderr.contains(said), "{members:?}: {}", finished.stderr);
+    }
+    for size in ["0", "8", "many"] {
+        let finished = run(&["dev", "--base-port", "0", "--size", size]).await;
+        assert_eq!(finished.code, Some(2), "{size}: {}", finished.stderr);
+        assert!(finished.stderr.contains("from 1 to 7"), "{size}: {}", finished.stderr);
+    }
+    let ports = run(&["dev", "--base-port", "65534", "--size", "3"]).await;
+    assert_eq!(ports.code, Some(2), "{}", ports.stderr);
+    assert!(ports.stderr.contains("no port for server 3"), "{}", ports.stderr);
+}
+
+#[tokio::test]
+async fn data_on_disk_is_refused_rather_than_kept_in_memory() {
+    let dev = ["dev", "--base-port", "0", "--data-dir", "data"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--member=2=ws://127.0.0.1:7102/peer"];
+    for arguments in [&dev[..], &serve, &[&serve[..], &["--data-dir", "data"]].concat()] {
+        let finished = run(arguments).await;
         assert_eq!(finished.code, Some(2), "{arguments:?}: {}", finished.stderr);
         assert!(finished.stdout.is_empty(), "{arguments:?} printed {}", finished.stdout);
-        assert!(finished.stderr.contains("is not there yet"), "{arguments:?}: {}", finished.stderr);
-        assert!(finished.stderr.contains(said), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("--in-memory"), "{arguments:?}: {}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn help_says_what_an_even_number_of_servers_means() {
+    for command in ["serve", "dev"] {
+        let help = run(&[command, "--help"]).await.stdout;
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("even number"), "{command}:\n{help}");
+        assert!(words.contains("leader"), "{command}:\n{help}");
     }
 }
 

@@ -35,11 +35,30 @@ fn the_first_entry_is_kept_until_the_cluster_is_in_use() {
     for id in 1..=3 {
         world.start(id);
     }
-    world.pass(100);
-    assert!((1..=3).all(|id| world.core(id).entry(Index(1)).is_some()));
-    world.write(3).unwrap();
-    world.pass(100);
+    let begun = |world: &World| world.core(3).entry(Index(1)).is_some();
+    while !begun(&world) {
+        world.pass(1);
+    }
+    world.crash(1);
+    world.pass(5_000);
+    assert!((2..=3).all(|id| world.core(id).entry(Index(1)).is_some()));
+    assert_eq!(world.leader(), None, "nobody serves clients before all were there");
+    world.start(1);
+    world.pass(5_000);
     assert!((1..=3).all(|id| world.core(id).entry(Index(1)).is_none()));
+}
+
+/// Once all were there the cluster is in use, although no client has asked for anything: the loss of
+/// a server then is like any other.
+#[test]
+fn a_cluster_that_nobody_has_used_goes_on_when_its_leader_is_lost() {
+    let mut world = World::started(3);
+    let leader = world.leader().unwrap();
+    world.crash(leader);
+    world.pass(5_000);
+    let next = world.leader().unwrap();
+    assert_ne!(next, leader);
+    assert!(world.write(next).unwrap().1);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn a_session_outlives_its_link_by_the_grace() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 102, next id 1
+        to 1: opened 1, session 103, next id 1
         > 0 write 1 1 connect ann/phone 10.0.0.1:80
         @101 ann/phone appears, 10.0.0.1:80
         to 1: written 1, connected ann/phone @101
@@ -49,7 +49,7 @@ fn a_new_link_within_the_grace_keeps_the_session() {
         no timer
         > 99000 wake
         > 99000 open 2 2
-        to 2: opened 2, session 102, next id 2
+        to 2: opened 2, session 103, next id 2
 
         # Each last link that ends begins the grace anew.
         > 100000 unlink 2
@@ -72,10 +72,10 @@ fn the_last_of_two_links_counts() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 102, next id 1
+        to 1: opened 1, session 103, next id 1
         > 1 link 2 a
         > 2 open 2 2
-        to 2: opened 2, session 102, next id 1
+        to 2: opened 2, session 103, next id 1
         > 3 unlink 1
         > 20000 wake
         > 20000 write 2 3 connect ann/phone 10.0.0.1:80
@@ -108,7 +108,7 @@ fn timers_end_in_their_order() {
         to 2: written 2, connected bob/desk @103
         > 0 link 3 c
         > 0 open 3 1
-        to 3: opened 1, session 107, next id 1
+        to 3: opened 1, session 108, next id 1
         > 1 unlink 2
         timer 10001
         > 2 unlink 1
@@ -142,7 +142,7 @@ fn a_link_without_a_session_leaves_nothing() {
         > 20000 link 2 a
         > 20000 link 3 a
         > 20001 open 3 1
-        to 3: opened 1, session 102, next id 1
+        to 3: opened 1, session 103, next id 1
         > 20002 unlink 3
         > 40000 wake
         > 40000 unlink 2
@@ -157,7 +157,7 @@ fn a_session_opened_after_the_end_has_another_number() {
         r#"
         > 0 link 1 a
         > 0 open 1 1
-        to 1: opened 1, session 102, next id 1
+        to 1: opened 1, session 103, next id 1
         > 0 write 1 2 sequence 5
         to 1: written 2, numbers 1 to 5
         > 0 write 1 3 connect ann/phone 10.0.0.1:80
@@ -176,7 +176,7 @@ fn a_session_opened_after_the_end_has_another_number() {
         > 10001 write 2 3 connect ann/phone 10.0.0.1:80
         to 2: written 3, connected ann/phone @101
         > 10001 open 2 4
-        to 2: opened 4, session 106, next id 4
+        to 2: opened 4, session 107, next id 4
         > 10001 write 2 5 connect ann/phone 10.0.0.1:80
         @103 ann/phone appears, 10.0.0.1:80
         to 2: written 5, connected ann/phone @103
@@ -272,7 +272,7 @@ fn writes_open_a_session_where_there_is_room() {
         > 0 write 2 1 disconnect ann/phone
         to 2: written 1, DisconnectUser: NotFound
         > 0 open 3 1
-        to 3: opened 1, session 106, next id 1
+        to 3: opened 1, session 107, next id 1
 
         # There are at most three sessions and three registrations in these tests.
         > 0 open 4 1
@@ -280,7 +280,7 @@ fn writes_open_a_session_where_there_is_room() {
         > 0 write 4 2 sequence 1
         to 4: refused 2, Full
         > 0 open 1 2
-        to 1: opened 2, session 102, next id 2
+        to 1: opened 2, session 103, next id 2
         > 0 write 1 2 connect ann/phone 10.0.0.1:80
         @101 ann/phone appears, 10.0.0.1:80
         to 1: written 2, connected ann/phone @101

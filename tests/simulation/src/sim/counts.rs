@@ -58,6 +58,8 @@ counted! {
     NotApplied: "writes not applied",
     /// A read was answered.
     Read: "reads",
+    /// Of them, by what the server had shown, without asking it.
+    ReadAtOnce: "of them at once",
     /// A subscription began, and had seen nothing before.
     Subscription: "subscriptions",
     /// A subscription went on after what it had seen.

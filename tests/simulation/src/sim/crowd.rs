@@ -125,6 +125,14 @@ impl Sim {
                 {
                     open.request = RequestId(read.0);
                 }
+                let shown = self.servers.get(&node).and_then(|server| {
+                    let (until, _) = server.readable?;
+                    Some(server.clock.local(self.now) < until && server.paused_until.is_none())
+                });
+                if shown == Some(true) && self.random.one_in(2) {
+                    self.counts.add(Count::ReadAtOnce);
+                    return self.read(node, read);
+                }
                 self.tell(node, Input::Read { read })
             }
         }

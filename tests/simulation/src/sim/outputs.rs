@@ -15,6 +15,10 @@ use crate::invariants::{Event, observe};
 
 impl Sim {
     pub(super) fn drain(&mut self, node: u32) -> Outcome {
+        // What it says from here on may rest on more than what it has shown.
+        if let Some(server) = self.servers.get_mut(&node) {
+            server.readable = None;
+        }
         loop {
             let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
             let Some(replica) = &mut server.replica else { return Ok(()) };
@@ -62,10 +66,12 @@ impl Sim {
         }
         observe(&mut self.invariants, &self.truth, &Event::Step { node, process, replica })
             .map_err(|(property, what)| failure(property, what))?;
-        if let Some(point) = replica.consensus().read_point(server.clock.local(self.now)) {
+        let local = server.clock.local(self.now);
+        if let Some(point) = replica.consensus().read_point(local) {
             observe(&mut self.invariants, &self.truth, &Event::ReadPoint { node, point })
                 .map_err(|(property, what)| failure(property, what))?;
         }
+        server.readable = replica.readable_until(local).map(|until| (until, replica.applied()));
         if let Some(at) = replica.poll_timeout() {
             let at = server.clock.global(at).max(self.now);
             if server.wake_at.is_none_or(|before| at < before) {
@@ -95,7 +101,9 @@ impl Sim {
         for (&node, server) in &self.servers {
             let now = server.clock.local(self.now);
             let point = server.replica.as_ref().and_then(|it| it.consensus().read_point(now));
-            if let Some(point) = point {
+            // Whoever reads what the server has shown needs no more than the time.
+            let shown = server.readable.filter(|(until, _)| now < *until).map(|shown| shown.1);
+            for point in point.into_iter().chain(shown) {
                 observe(&mut self.invariants, &self.truth, &Event::ReadPoint { node, point })
                     .map_err(|(property, what)| self.failure(property, what))?;
             }

@@ -40,6 +40,9 @@ pub(super) struct Server {
     pub(super) history: History,
     /// Subscriptions whose read point has come.
     pub(super) ready: Vec<ReadId>,
+    /// Until when reads are answered from what was applied when this was said, by its own clock, and
+    /// how far that is.
+    pub(super) readable: Option<(Instant, Index)>,
 }
 
 /// A clock that is off, and runs a little fast or slow.
@@ -79,6 +82,7 @@ impl Server {
             commit: Index(0),
             history: History::new(Revision(0), 0, 0),
             ready: Vec::new(),
+            readable: None,
         }
     }
 
@@ -170,6 +174,7 @@ impl Sim {
         }
         self.counts.add(Count::Crash);
         server.disk.crash(&mut self.random);
+        server.readable = None;
         server.paused_until = None;
         let links = std::mem::take(&mut server.links);
         let lose = lose_disk || (self.plan.in_memory && self.breaking);
