@@ -4,7 +4,7 @@
 //! What the pages and messages say in detail is tested elsewhere.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -24,13 +24,15 @@ const HTTP_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn run(workspace: &Workspace) -> Result {
     // First, so that the limits above are about starting, not about compiling.
     dev::build_release(workspace)?;
-    let port = free_port()?;
-    let mut cluster = Cluster::start(workspace, port)?;
+    let mut cluster = Cluster::start(workspace)?;
     let servers = cluster.wait_until_ready()?;
-    if servers.is_empty() {
-        return Err("`rollcall dev` said `ready` without naming a server".into());
+    let ports: Vec<u16> = servers.iter().filter_map(|line| port_of(line)).collect();
+    if ports.len() != 3 {
+        return Err(format!("`rollcall dev` said `ready` after {servers:?}, not 3 servers").into());
     }
-    check_pages(port)?;
+    for &port in &ports {
+        check_pages(port)?;
+    }
     cluster.interrupt(workspace)?;
     let status = cluster.wait_for_end()?;
     if status.code() != Some(0) {
@@ -39,15 +41,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
     if cluster.is_alive(workspace) {
         return Err("Ctrl-C ended `cargo xtask dev`, but some of its processes live on".into());
     }
-    if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-        return Err(format!("port {port} is still served after Ctrl-C").into());
+    for port in ports {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Err(format!("port {port} is still served after Ctrl-C").into());
+        }
     }
     Ok(())
 }
 
-/// A port that is free now, so that a cluster of the user's own does not get in the way.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// The port in `server 1 pid 4242 ws://127.0.0.1:7101/ws`.
+fn port_of(line: &str) -> Option<u16> {
+    line.rsplit_once(':')?.1.strip_suffix("/ws")?.parse().ok()
 }
 
 fn check_pages(port: u16) -> Result {
@@ -107,8 +111,9 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(workspace: &Workspace, port: u16) -> Result<Self> {
-        let task = Task::words("cargo xtask dev --base-port").arg(port.to_string());
+    /// On free ports, so that a cluster of the user's own does not get in the way.
+    fn start(workspace: &Workspace) -> Result<Self> {
+        let task = Task::words("cargo xtask dev --base-port 0");
         eprintln!("$ {task}");
         let mut command = task.command(&workspace.root);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -200,6 +205,12 @@ fn own_group(_command: &mut std::process::Command) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_says_its_port() {
+        assert_eq!(port_of("server 1 pid 4242 ws://127.0.0.1:7101/ws"), Some(7101));
+        assert_eq!(port_of("ready"), None);
+    }
 
     #[test]
     fn an_answer_is_status_head_and_body() {

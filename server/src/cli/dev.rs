@@ -10,7 +10,6 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use rollcall_replica::consensus::config::MAX_MEMBERS;
 use rollcall_server::config;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -33,8 +32,8 @@ use super::{output, serve, settings, values};
 pub(crate) struct Dev {
     /// How many servers; with an even number the half with the leader goes on when they part
     #[arg(long, value_name = "COUNT", default_value_t = 3,
-          value_parser = values::whole(1..=MAX_MEMBERS as u64))]
-    size: u64,
+          value_parser = values::cluster_size)]
+    size: u16,
     /// Port of the first server; the others take the next ones; 0 takes free ones
     #[arg(long, value_name = "PORT", default_value_t = config::BASE_PORT,
           value_parser = values::base_port)]
@@ -101,27 +100,35 @@ impl Dev {
 
     /// The port of each server.
     fn ports(&self) -> Result<Vec<u16>, Failure> {
-        if self.base_port == 0 {
-            return free_ports(self.size)
+        let Self { base_port: base, size, .. } = *self;
+        if base == 0 {
+            return free_ports(size)
                 .map_err(|error| Failure::Refused(format!("no port is free: {error}")));
         }
-        let last = u64::from(self.base_port) + self.size - 1;
-        if last > u16::MAX.into() {
-            let (base, size) = (self.base_port, self.size);
-            return Err(Failure::Usage(format!(
-                "--base-port {base} leaves no port for server {size}"
-            )));
+        if base.checked_add(size - 1).is_none() {
+            let fault = format!("--base-port {base} leaves no port for server {size}");
+            return Err(Failure::Usage(fault));
         }
-        Ok((self.base_port..).zip(0..self.size).map(|(port, _)| port).collect())
+        Ok((0..size).map(|offset| base + offset).collect())
     }
 }
 
-/// Ports that nobody listens on, all different. Somebody else may take one before a server does,
-/// which then says so.
-fn free_ports(count: u64) -> std::io::Result<Vec<u16>> {
-    let bind = |_| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0));
-    let listeners = (0..count).map(bind).collect::<std::io::Result<Vec<_>>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+/// Ports in a row that nobody listens on. They are below those that the system gives out by itself,
+/// so that no other program gets one by chance before a server does.
+fn free_ports(count: u16) -> std::io::Result<Vec<u16>> {
+    let mut fault = None;
+    for _ in 0..TRIES {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        let first = FREE_PORTS.start + u16::from_le_bytes(random) % FREE_PORTS.len() as u16;
+        let ports = first..first + count;
+        let bind = |port| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+        match ports.clone().map(bind).collect::<std::io::Result<Vec<_>>>() {
+            Ok(_) => return Ok(ports.collect()),
+            Err(error) => fault = Some(error),
+        }
+    }
+    Err(fault.unwrap_or_else(|| std::io::Error::other("none was tried")))
 }
 
 /// Prints what each server says when it listens, in order; false if a signal came first.
@@ -283,6 +290,11 @@ const READY: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How long one may take that has not begun.
 const FIRST_LINE_GRACE: Duration = Duration::from_secs(2);
+
+/// Where free ports are looked for.
+const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// How many rows of ports are tried.
+const TRIES: usize = 100;
 
 const EXAMPLES: &str = "\
 EXAMPLES

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use rollcall_replica::consensus::config::MAX_MEMBERS;
 use rollcall_server::config;
 use rollcall_shared::id::{Device, NodeId, Prefix, Username};
 use rollcall_shared::limits;
@@ -40,6 +41,11 @@ pub(crate) fn whole(
             format!("must be a whole number from {} to {}", range.start(), range.end())
         })
     }
+}
+
+pub(crate) fn cluster_size(text: &str) -> Result<u16, String> {
+    let value = text.parse().ok().filter(|size| (1..=MAX_MEMBERS).contains(&usize::from(*size)));
+    value.ok_or_else(|| format!("must be a whole number from 1 to {MAX_MEMBERS}"))
 }
 
 pub(crate) fn port(text: &str) -> Result<u16, String> {

@@ -3,16 +3,19 @@
 use std::rc::Rc;
 
 use rollcall_replica::command::{Principal, Write};
+use rollcall_replica::consensus::StopReason;
+use rollcall_replica::consensus::ids::ReadId;
 use rollcall_replica::{Input, Output, Replica};
-use rollcall_shared::id::{ClientId, RequestId};
+use rollcall_shared::close::CloseCode;
+use rollcall_shared::id::{ClientId, NodeId, RequestId, Revision};
 use tokio::sync::mpsc;
 
 use super::Shard;
 use crate::clock;
 use crate::config::Config;
 use crate::context::Context;
-use crate::link::Link;
-use crate::node::{Delivery, Step};
+use crate::link::{Closing, Link};
+use crate::node::{Delivery, Step, shard_of_read};
 use crate::principals::Resolver;
 use crate::push::Announcement;
 use crate::server::start_replica;
@@ -105,4 +108,113 @@ async fn nothing_is_behind_what_is_published() {
     shard.context.publish(&replica.0, clock::now(), true);
     shard.handle_delivery(delivery).await;
     assert_eq!(sent(&shard, &link), [is("UserConnected", false)]);
+}
+
+/// A shard of one of three servers that has heard of no leader, and a link.
+fn shard_without_leader() -> (Rc<Shard>, Rc<Link>) {
+    let member = |id: u32| (NodeId(id), format!("ws://127.0.0.1:710{id}/peer"));
+    let config = Config { members: vec![member(2), member(3)], ..Config::default() };
+    let replica = start_replica(&config).unwrap();
+    let (arrivals, _) = mpsc::channel(1);
+    let context = Context::new(config, None, Resolver::None, &replica, arrivals);
+    context.publish(&replica, clock::now(), true);
+    let shard = Shard::new(context, 2, replica.users().clone());
+    let address = "127.0.0.1:1".parse().unwrap();
+    let link = shard.link(address, address);
+    (shard, link)
+}
+
+/// The reads that are on their way to the node; the batch leaves with them.
+fn take_reads(shard: &Shard) -> Vec<ReadId> {
+    let batch = std::mem::take(&mut *shard.outbox.borrow_mut());
+    shard.reads.borrow_mut().sent();
+    let read = |input| match input {
+        Input::Read { read } => Some(read),
+        _ => None,
+    };
+    batch.into_iter().filter_map(read).collect()
+}
+
+/// A delivery without changes.
+fn answers(shard: &Shard, outputs: Vec<Output>) -> Delivery {
+    let users = shard.context.view.load().as_ref().clone();
+    Delivery { users, steps: Vec::new(), outputs }
+}
+
+#[tokio::test]
+async fn what_the_server_may_not_answer_by_itself_waits_for_one_read_of_all_that_came_together() {
+    let (shard, link) = shard_without_leader();
+    shard.handle_text(&link, LOOKUP);
+    shard.handle_text(&link, SUBSCRIBE);
+    let together = take_reads(&shard);
+    assert_eq!(together.len(), 1);
+    assert_eq!(shard_of_read(together[0]), 2, "the answer finds its shard");
+    // What comes after the question has left needs another: a write may have ended in between.
+    shard.handle_text(&link, LOOKUP);
+    let later = take_reads(&shard);
+    assert_eq!(later.len(), 1);
+    assert_ne!(later, together);
+    assert_eq!(sent(&shard, &link), []);
+
+    let readable = vec![Output::Readable { read: together[0] }];
+    shard.handle_delivery(answers(&shard, readable)).await;
+    assert_eq!(sent(&shard, &link), [is("UserAddress", false), is("Subscribed", false)]);
+    let unreadable = vec![Output::Unreadable { read: later[0] }];
+    shard.handle_delivery(answers(&shard, unreadable)).await;
+    assert_eq!(link.state().waiting, 0);
+    let said = link.take_sent().concat();
+    assert!(said.contains(r#""code":"no_quorum""#) && said.contains(r#""retry":true"#), "{said}");
+}
+
+#[tokio::test]
+async fn a_link_that_ended_meanwhile_is_answered_nothing() {
+    let (shard, link) = shard_without_leader();
+    shard.handle_text(&link, SUBSCRIBE);
+    let reads = take_reads(&shard);
+    shard.unlink(&link);
+    let readable = vec![Output::Readable { read: reads[0] }];
+    shard.handle_delivery(answers(&shard, readable)).await;
+    assert!(link.take_sent().is_empty());
+    assert_eq!(shard.context.metrics.subscriptions(), 0);
+}
+
+#[tokio::test]
+async fn clients_of_a_server_that_is_cut_off_are_told_to_move() {
+    let (shard, idle) = shard_without_leader();
+    let of_session = shard.link(idle.peer, idle.local);
+    shard.handle_text(&of_session, r#"{"type":"Hello","id":1,"origin":"client/c"}"#);
+    // Nothing rests on a link that only asked how the server is.
+    shard.handle_text(&idle, r#"{"type":"GetStatus","id":1}"#);
+    shard.handle_delivery(answers(&shard, vec![Output::CutOff])).await;
+    assert_eq!(of_session.state().closing, Some(Closing::Now(CloseCode::CutOff)));
+    assert_eq!(idle.state().closing, None);
+}
+
+#[tokio::test]
+async fn a_gap_ends_the_links_with_subscriptions_and_begins_the_history_anew() {
+    let mut replica = replica();
+    let (shard, subscriber) = shard(&replica.0);
+    let other = shard.link(subscriber.peer, subscriber.local);
+    shard.handle_text(&subscriber, SUBSCRIBE);
+    assert_eq!(sent(&shard, &subscriber), [is("Subscribed", false)]);
+    let mut delivery = connect(&mut replica, 1, "ann");
+    let far = Revision(replica.0.users().revision().0 + 1_000);
+    delivery.steps.push(vec![Step::Installed(far)].into());
+    shard.handle_delivery(delivery).await;
+    assert_eq!(subscriber.state().closing, Some(Closing::Now(CloseCode::CutOff)));
+    assert_eq!(other.state().closing, None);
+    let applied = shard.applied.borrow();
+    assert_eq!((applied.history.floor(), applied.history.newest()), (far, far));
+}
+
+#[tokio::test]
+async fn when_the_node_has_ended_nobody_waits_for_it() {
+    let (shard, link) = shard_without_leader();
+    shard.handle_text(&link, r#"{"type":"GetSequenceNumber","id":1,"origin":"client/c"}"#);
+    assert_eq!(link.state().pending.len(), 1);
+    let stop = vec![Output::Stop(StopReason::Shutdown)];
+    shard.handle_delivery(answers(&shard, stop)).await;
+    assert!(link.state().pending.is_empty());
+    assert_eq!(link.state().closing, Some(Closing::AfterQueue(CloseCode::Shutdown)));
+    shard.stopped().await;
 }

@@ -5,6 +5,7 @@
 
 mod console;
 mod project;
+mod shell;
 
 use project::{File, dependencies, manifest, project_files, root};
 
