@@ -49,7 +49,7 @@ pub(crate) struct Storage {
     /// Keep all state in memory: it is gone when the last server stops
     #[arg(long)]
     pub(crate) in_memory: bool,
-    /// Keep the state in this folder (not yet: this version keeps it in memory only)
+    /// Keep the state in this folder (not yet: this version keeps it in memory)
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }
