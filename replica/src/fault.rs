@@ -66,11 +66,13 @@ pub enum Fault {
     SupersededPromise,
     /// A promise leaves the read lease as it is.
     LeaseOutlivesPromise,
+    /// What is shown is read although more is held that may be committed.
+    ShownWithoutTail,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::CommitWithoutQuorum,
         Self::ElectWithoutQuorum,
         Self::ReadsByBelief,
@@ -100,6 +102,7 @@ impl Fault {
         Self::AdmitCountsItself,
         Self::SupersededPromise,
         Self::LeaseOutlivesPromise,
+        Self::ShownWithoutTail,
     ];
 }
 

@@ -23,6 +23,7 @@ use crate::consensus::message::Frame;
 use crate::consensus::peer::CloseReason;
 use crate::consensus::{self, Consensus, StopReason};
 use crate::directory::{Change, Directory, Effect, Users};
+use crate::fault::{Fault, planted};
 use crate::sessions::attached::{Attached, Waits};
 use crate::sessions::links::Links;
 use crate::sessions::message::{SessionBody, SessionMessage};
@@ -368,7 +369,7 @@ impl Replica {
     #[must_use]
     pub fn readable_until(&self, now: Instant) -> Option<Instant> {
         let (point, end) = self.consensus.read_lease(now)?;
-        (point <= self.applied).then_some(end)
+        (point <= self.applied || planted(Fault::ShownWithoutTail)).then_some(end)
     }
 
     /// Takes in what happened at `now`.

@@ -17,7 +17,7 @@ use rollcall_simulation::Kind::{self, *};
 use rollcall_simulation::{Plan, Sim};
 
 /// The kind of run that shows each fault, and how many seeds must be enough.
-const FAULTS: [(Fault, Kind, u64); 26] = [
+const FAULTS: [(Fault, Kind, u64); 27] = [
     (CommitWithoutQuorum, Sessions, 1_000),
     (ElectWithoutQuorum, General, 100),
     (ReadsByBelief, Sessions, 200),
@@ -44,6 +44,7 @@ const FAULTS: [(Fault, Kind, u64); 26] = [
     (NoWaitForOldLeases, Sessions, 200),
     (NoWaitForLeaseHolders, Sessions, 50),
     (LeaseOutlivesPromise, HandOver, 500),
+    (ShownWithoutTail, General, 50),
 ];
 
 /// Those that the checker finds sooner: `tests/checker/tests/teeth.rs` holds it to them.
