@@ -256,7 +256,9 @@ impl Metrics {
 
     /// The owner of the state handled `inputs` at once; this is the state now.
     pub(crate) fn applied(&self, inputs: usize, users: &Users, sessions: usize) {
-        self.batch.observe(inputs as f64);
+        if inputs > 0 {
+            self.batch.observe(inputs as f64);
+        }
         self.users.set(users.len() as u64);
         self.registrations.set(users.registrations() as u64);
         self.revision.set(users.revision().0);
