@@ -321,7 +321,9 @@ impl Core {
         self.timer = None;
         self.session.handle_timeout(now);
         if self.connecting.as_ref().is_some_and(|connecting| connecting.deadline <= now) {
-            let error = Error::new(Code::Unreachable, "no server could be reached");
+            let refusal = self.session.refusal().cloned();
+            let error = refusal
+                .unwrap_or_else(|| Error::new(Code::Unreachable, "no server could be reached"));
             self.connected(Err(&error), None);
             self.session.close(now);
         }

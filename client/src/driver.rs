@@ -39,6 +39,8 @@ pub(crate) struct Standing {
     pub(crate) ended: Option<Error>,
     /// Why the last link came to nothing.
     pub(crate) last_failure: String,
+    /// Why the server that was reached last did not welcome the client, unless one has since.
+    pub(crate) refusal: Option<Error>,
 }
 
 /// Starts a driver and gives what a handle needs to talk to it.
@@ -53,6 +55,7 @@ pub(crate) fn spawn(
         welcome: None,
         ended: None,
         last_failure: String::new(),
+        refusal: None,
     });
     let weak_events = events.downgrade();
     let start = tokio::time::Instant::now();
@@ -244,10 +247,12 @@ impl Driver {
     fn publish(&self, state: State) {
         let welcome = self.session.welcome().map(Arc::from);
         let ended = self.session.closed_because().cloned();
+        let refusal = self.session.refusal().cloned();
         self.standing.send_modify(|standing| {
             standing.state = state;
             standing.welcome = welcome;
             standing.ended = ended;
+            standing.refusal = refusal;
         });
     }
 

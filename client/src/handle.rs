@@ -64,7 +64,11 @@ impl Client {
                 None => Ok(()),
             },
             Ok(Err(_)) => Err(self.closed()),
-            Err(_) => Err(unreachable(&self.standing.borrow().last_failure)),
+            Err(_) => {
+                let standing = self.standing.borrow();
+                let refusal = standing.refusal.clone();
+                Err(refusal.unwrap_or_else(|| unreachable(&standing.last_failure)))
+            }
         }
     }
 
@@ -238,7 +242,14 @@ impl Client {
     async fn request(&self, request: Request) -> Result<String, Error> {
         let (done, answer) = oneshot::channel();
         self.send(Command::Call { request, done }).await?;
-        answer.await.map_err(|_| self.closed())?
+        let answer = answer.await.map_err(|_| self.closed())?;
+        answer.map_err(|error| {
+            let why = &self.standing.borrow().last_failure;
+            if error.code == Code::Unreachable && !why.is_empty() {
+                return Error::new(error.code, &format!("{}: {why}", error.message));
+            }
+            error
+        })
     }
 
     async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {

@@ -134,6 +134,8 @@ pub struct Session {
     welcome: Option<Welcomed>,
     /// What ended the link before, for [`Event::Failover`].
     lost: String,
+    /// Why the server that was reached last did not welcome the session, until one does.
+    refusal: Option<Error>,
     life: Life,
     next_request: u64,
     calls: Calls,
@@ -191,6 +193,7 @@ impl Session {
             retry_at: None,
             welcome: None,
             lost: String::new(),
+            refusal: None,
             life: Life::default(),
             next_request: unix_ms.saturating_mul(1024).clamp(1, limits::REQUEST_ID / 2),
             calls: Calls::default(),
@@ -403,6 +406,13 @@ impl Session {
             Course::Closed(error) => Some(error),
             Course::Running | Course::Closing(_) => None,
         }
+    }
+
+    /// Why the server that was reached last did not welcome the session, unless one has since: the
+    /// cluster may have no quorum.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Error> {
+        self.refusal.as_ref()
     }
 
     /// The payload of the last `Welcome`, as JSON text.

@@ -1,18 +1,27 @@
 //! What the commands that talk to a cluster share: the way there and the way out.
 
-use rollcall_client::{Client, Error};
+use rollcall_client::{Builder, Client, Error};
 
 use super::args::ClientArgs;
 use super::failure::Failure;
 use super::signals::Signals;
 
-/// Connects to the first server that answers.
+/// Connects to the first server that welcomes a client.
 pub(super) async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
-    let mut builder = Client::builder().servers(&args.servers).timeout(args.timeout_ms.0);
-    if let Some(token) = &args.token {
-        builder = builder.token(token);
+    Ok(builder(args).connect().await?)
+}
+
+/// Begins to connect: what a server answers without a leader needs no welcome.
+pub(super) async fn begin(args: &ClientArgs) -> Result<Client, Failure> {
+    Ok(builder(args).lazy(true).connect().await?)
+}
+
+fn builder(args: &ClientArgs) -> Builder {
+    let builder = Client::builder().servers(&args.servers).timeout(args.timeout_ms.0);
+    match &args.token {
+        Some(token) => builder.token(token),
+        None => builder,
     }
-    Ok(builder.connect().await?)
 }
 
 /// The answer of a call, or nothing if the user asked to end before it came.

@@ -25,7 +25,7 @@ pub(crate) struct Status {
 
 impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let cluster = client::connect(&self.client).await?;
+        let cluster = client::begin(&self.client).await?;
         let answer = cluster.get_status().await?;
         cluster.close().await;
         if self.client.json {

@@ -75,6 +75,17 @@ impl Calls {
         Some((id, request.clone()))
     }
 
+    /// The oldest call that waits to ask for the status.
+    pub(super) fn next_status(&mut self) -> Option<(CallId, Request)> {
+        let is_status = |(id, ()): &&(CallId, ())| {
+            let call = self.calls.get(id);
+            matches!(call, Some(Call { stage: Stage::Queued(Request::GetStatus), .. }))
+        };
+        let id = self.reads.iter().find(is_status)?.0;
+        self.reads.remove(&id);
+        Some((id, Request::GetStatus))
+    }
+
     pub(super) fn set_sent(&mut self, id: CallId, request: RequestId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.stage = Stage::Sent(request);

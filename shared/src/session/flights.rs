@@ -9,7 +9,7 @@ use super::table::Table;
 use super::window::Window;
 use crate::codec::reply::Part;
 use crate::id::RequestId;
-use crate::message::Request;
+use crate::message::{Request, RequestKind};
 use crate::time::Instant;
 
 /// Every request under way.
@@ -123,6 +123,12 @@ impl Flights {
             .map(|(id, _)| *id)
             .collect();
         bound.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// The requests of this kind that are under way, in order of ids.
+    pub(super) fn of_kind(&self, kind: RequestKind) -> Vec<RequestId> {
+        let flights = self.flights.iter().filter(|(_, flight)| flight.request.kind() == kind);
+        flights.map(|(id, _)| *id).collect()
     }
 
     /// Everything under way, in order of ids; all of it counts as sent now.

@@ -12,7 +12,7 @@ use crate::codec::ask;
 use crate::codec::json::Write as _;
 use crate::codec::reply::{Greeting, Incoming};
 use crate::id::RequestId;
-use crate::message::{ErrorCode, Hello, Request, VERSION, tag};
+use crate::message::{ErrorCode, Hello, Request, RequestKind, VERSION, tag};
 use crate::time::Instant;
 
 /// A WebSocket and how far it has come.
@@ -160,6 +160,19 @@ impl Session {
         origin.push_str(self.client.as_str());
         let text = ask::encode(Some(&origin), hello, &Request::Hello(payload));
         self.output(Output::Send { link: id, text });
+        // What every server answers by itself needs no welcome, and may be why there is none.
+        for status in self.flights.of_kind(RequestKind::GetStatus) {
+            self.transmit(status);
+        }
+        self.pump();
+    }
+
+    /// The link on which `GetStatus` goes: that of all requests, or one that waits for its welcome.
+    pub(super) fn any_open_link(&self) -> Option<LinkId> {
+        let greeted = |(_, link): &&(LinkId, Link)| {
+            matches!(link.phase, Phase::Starting { step: Step::Greeting { .. }, .. })
+        };
+        self.home.or_else(|| self.links.iter().find(greeted).map(|(id, _)| *id))
     }
 
     /// Takes in a message that answers the `Hello` of a link. Anything else is not expected there.
@@ -176,6 +189,7 @@ impl Session {
                 };
                 if retry || error.code == Code::Refused(ErrorCode::Internal) {
                     self.drop_link(now, id, error.code.as_str());
+                    self.refusal = Some(error);
                 } else {
                     self.end(error);
                 }
@@ -200,6 +214,7 @@ impl Session {
         link.phase = Phase::Ready { since: now, liveness: Liveness::new(heartbeat, now) };
         let url = Arc::clone(&link.url);
         self.home = Some(id);
+        self.refusal = None;
         let members = greeting.members.iter().map(|member| member.0.as_str());
         self.servers.learn(members);
         self.next_request = self.next_request.max(greeting.next_id.0);

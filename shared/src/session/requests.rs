@@ -38,6 +38,11 @@ impl Session {
     /// calls in their order.
     pub(super) fn pump(&mut self) {
         if self.home.is_none() {
+            if self.any_open_link().is_some() {
+                while let Some((call, status)) = self.calls.next_status() {
+                    self.issue(status, Owner::Call(call));
+                }
+            }
             return;
         }
         while self.flights.has_room() {
@@ -66,14 +71,15 @@ impl Session {
     }
 
     /// Sends a request that is under way, on the link of the time.
-    fn transmit(&mut self, id: RequestId) {
-        let Some(link) = self.home else {
-            return;
-        };
+    pub(super) fn transmit(&mut self, id: RequestId) {
+        let any = self.any_open_link();
         let Some(flight) = self.flights.get_mut(id) else {
             return;
         };
         let kind = flight.request.kind();
+        let Some(link) = (if kind == RequestKind::GetStatus { any } else { self.home }) else {
+            return;
+        };
         let text = ask::encode(None, id, &flight.request);
         if text.len() > limits::MESSAGE_BYTES {
             // The server would close the link over it, for every call.
@@ -133,6 +139,11 @@ impl Session {
             self.finish_closing();
         } else if message.id.is_some() && message.id == self.awaited_hello(link) {
             self.handle_greeting(now, link, &message);
+        } else if let Some(id) = message.id
+            && self.any_open_link() == Some(link)
+        {
+            self.handle_reply(now, id, &message);
+            self.finish_closing();
         }
     }
 
@@ -364,7 +375,9 @@ impl Session {
     }
 
     fn not_sent(&self) -> Error {
-        if self.home.is_some() {
+        if let Some(refusal) = &self.refusal {
+            refusal.clone()
+        } else if self.home.is_some() {
             Error::new(Code::Timeout, "no answer in time")
         } else {
             Error::new(Code::Unreachable, "no server could be reached in time")

@@ -6,5 +6,6 @@
 mod bench;
 mod cluster;
 mod commands;
+mod no_quorum;
 mod settings;
 mod usage;

@@ -254,3 +254,44 @@ fn no_server_is_an_error_and_no_loop() {
     rig.sequence();
     rig.expect(&["done 1 invalid_argument"]);
 }
+
+#[test]
+fn the_status_needs_no_welcome() {
+    let mut rig = Rig::new("ws://a ws://b");
+    rig.session.call(rig.now(), Request::GetStatus);
+    rig.lookup("ann");
+    rig.drain();
+    rig.open(1);
+    // The lookup waits: it may need a leader, as the welcome does.
+    let hello = r#"1< Hello#1 {"versions":[1]}"#;
+    rig.expect(&[hello, "1< GetStatus#2 {}"]);
+    rig.reply(1, 2, "Status", r#"{"leader":null}"#);
+    rig.expect(&[r#"done 1 ok {"leader":null}"#]);
+}
+
+#[test]
+fn a_status_that_a_link_took_along_is_asked_for_on_the_next() {
+    let mut rig = Rig::new("ws://a ws://b");
+    rig.open(1);
+    rig.session.call(rig.now(), Request::GetStatus);
+    rig.drain();
+    rig.lose(1, 1006);
+    rig.pass(100);
+    rig.drain();
+    rig.open(2);
+    rig.expect(&[r#"2< Hello#3 {"versions":[1]}"#, "2< GetStatus#2 {}"]);
+    rig.reply(2, 2, "Status", "{}");
+    rig.expect(&["done 1 ok {}"]);
+}
+
+#[test]
+fn why_nobody_welcomes_is_what_waiting_calls_are_told() {
+    let mut rig = Rig::new("ws://a");
+    rig.lookup("ann");
+    rig.open(1);
+    rig.refuse(1, 1, "no_quorum", true);
+    rig.drain();
+    rig.pass(10_000);
+    assert!(rig.drain().contains(&"done 1 no_quorum".to_owned()));
+    assert_eq!(rig.session.refusal().unwrap().code.as_str(), "no_quorum");
+}
