@@ -253,7 +253,13 @@ impl Consensus {
     /// When [`Consensus::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().filter(|_| !self.stopped)
+    }
+
+    /// Whether this server takes no part any more: it said [`Output::Stop`].
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The next output, until there is none.
@@ -390,8 +396,8 @@ impl Consensus {
 
     /// The highest epoch this server knows of.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.stored.promised
+    pub fn epoch(&self) -> Epoch {
+        self.stored.promised.max(self.followed)
     }
 
     /// The leader this server is, or is in contact with.

@@ -24,4 +24,4 @@ mod world;
 
 pub use directory::{Change, Directory, Event, Registration, User, Users};
 pub use history::History;
-pub use replica::{Config, Input, LinkId, NoSession, Output, Refused, Replica};
+pub use replica::{Config, Input, LinkId, NoSession, Output, Refused, Relayed, Replica};

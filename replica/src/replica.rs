@@ -270,6 +270,18 @@ pub struct Replica {
     readable: BTreeSet<(Index, ReadId)>,
     outputs: VecDeque<Output>,
     effects: Vec<Effect>,
+    relayed: Relayed,
+}
+
+/// How often this server passed something on to a leader, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// Writes of its clients; one that is passed on again counts again.
+    pub writes: u64,
+    /// Links that need a session.
+    pub sessions: u64,
+    /// Questions for a read point; one serves all reads that waited for it.
+    pub reads: u64,
 }
 
 /// The leader this server reported its links to.
@@ -323,6 +335,7 @@ impl Replica {
             readable: BTreeSet::new(),
             outputs: VecDeque::new(),
             effects: Vec::new(),
+            relayed: Relayed::default(),
         }
     }
 
@@ -359,6 +372,12 @@ impl Replica {
     #[must_use]
     pub const fn live_sessions(&self) -> usize {
         self.directory.live_sessions()
+    }
+
+    /// What this server has passed on to leaders.
+    #[must_use]
+    pub const fn relayed(&self) -> Relayed {
+        Relayed { reads: self.consensus.questions(), ..self.relayed }
     }
 
     /// Until when the state as it is applied now answers reads that arrive, without any input: the
@@ -402,6 +421,9 @@ impl Replica {
         self.now = now;
         self.consensus.handle_timeout(now);
         self.end_waiting();
+        if self.consensus.has_stopped() {
+            return;
+        }
         self.expire_sessions();
         self.cut_off_clients();
     }
@@ -409,7 +431,8 @@ impl Replica {
     /// When [`Replica::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let session = self.leading.as_ref().and_then(Attached::next_deadline);
+        let leading = self.leading.as_ref().filter(|_| !self.consensus.has_stopped());
+        let session = leading.and_then(Attached::next_deadline);
         let session = session.map(|at| at.max(self.expires_from));
         let waiting = self.deadlines.front().map(|(at, _)| *at);
         [self.consensus.poll_timeout(), session, waiting].into_iter().flatten().min()

@@ -146,6 +146,9 @@ pub fn websocket_url(text: &str) -> Result<String, String> {
     let expected = || "must be a WebSocket URL such as ws://127.0.0.1:7101/ws".to_owned();
     let uri: Uri = text.parse().map_err(|_| expected())?;
     let scheme = matches!(uri.scheme_str(), Some("ws" | "wss"));
+    if text.len() > URL_BYTES {
+        return Err(format!("must have at most {URL_BYTES} bytes"));
+    }
     if !scheme || !has_plain_authority(&uri) || text.contains('#') {
         return Err(expected());
     }
@@ -187,11 +190,17 @@ pub fn origin(text: &str) -> Result<String, String> {
 
 /// A host, perhaps a port, no user name.
 fn has_plain_authority(uri: &Uri) -> bool {
-    uri.authority().is_some_and(|authority| {
-        let port_is_absent_or_valid =
-            authority.as_str().len() == authority.host().len() || authority.port_u16() > Some(0);
-        !authority.host().is_empty() && !authority.as_str().contains('@') && port_is_absent_or_valid
-    })
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    uri.authority().filter(|authority| authority.as_str().chars().all(plain)).is_some_and(
+        |authority| {
+            let port_is_absent_or_valid = authority.as_str().len() == authority.host().len()
+                || authority.port_u16() > Some(0);
+            !authority.host().is_empty()
+                && !authority.as_str().contains('@')
+                && port_is_absent_or_valid
+        },
+    )
 }
 
 fn bounded(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), InvalidConfig> {
@@ -205,6 +214,8 @@ fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), InvalidConf
     Err(InvalidConfig { key, reason: reason.into() })
 }
 
+/// The most bytes of a URL by which clients reach a server: it is told to each of them.
+pub const URL_BYTES: usize = 1024;
 /// Where a server listens unless told otherwise.
 pub const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), BASE_PORT);
@@ -313,6 +324,8 @@ mod tests {
             "http://a/ws",
             "ws://",
             "ws://u@a/ws",
+            "ws://a;sandbox;x/ws",
+            "ws://a,b/ws",
             "ws://a b/",
             "ws://a:0/ws",
             "ws://a:/ws",

@@ -40,6 +40,8 @@ pub(crate) struct Context {
     /// What this server is within the cluster, as the node saw it last.
     standing: ArcSwap<Standing>,
     commit: AtomicU64,
+    /// The epoch after the last one whose leader was known.
+    led: AtomicU64,
     /// The other servers, by id.
     members: BTreeMap<NodeId, Other>,
     /// Where the links to other servers are made.
@@ -133,6 +135,7 @@ impl Context {
             readable_until: AtomicU64::new(0),
             standing: ArcSwap::from_pointee(Standing::of(replica)),
             commit: AtomicU64::new(0),
+            led: AtomicU64::new(0),
             members,
             arrivals,
             live_sessions: AtomicU64::new(0),
@@ -160,7 +163,11 @@ impl Context {
             if standing.leader.is_some()
                 && (standing.leader, standing.epoch) != (before.leader, before.epoch)
             {
-                self.metrics.elected();
+                // One that was only not heard for a while is no new one.
+                let next = standing.epoch + 1;
+                if self.led.fetch_max(next, Ordering::Relaxed) < next {
+                    self.metrics.elected();
+                }
                 tracing::info!(epoch = standing.epoch, "{}", said(standing, self.node()));
             } else if standing.leader.is_none() && before.leader.is_some() {
                 tracing::warn!(epoch = standing.epoch, "no leader is heard");

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) answers: VecDeque<Answer>,
     /// Requests that wait until this server has applied what they must see.
     pub(crate) waiting: usize,
+    /// Usernames in them.
+    pub(crate) waiting_names: usize,
     out: VecDeque<Utf8Bytes>,
     out_bytes: usize,
     /// Messages dropped because the queue was full.
@@ -162,6 +164,17 @@ impl State {
             && self.out_bytes < HIGH_WATER_BYTES
             && self.answers.len() < ANSWERS
             && self.waiting < PENDING
+            && self.waiting_names < WAITING_NAMES
+    }
+
+    /// Whether nothing more is sent on it.
+    pub(crate) const fn is_given_up(&self) -> bool {
+        matches!(self.closing, Some(Closing::Now(_)))
+    }
+
+    /// Whether nothing that was asked waits for its answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.pending.is_empty() && self.answers.is_empty() && self.waiting == 0
     }
 
     /// Whether the next part of a large answer is wanted.
@@ -179,6 +192,8 @@ impl State {
 
 /// The most requests of a link on their way through the replica; reading stops there.
 const PENDING: usize = 256;
+/// The most usernames in requests that wait to be answered; reading stops there.
+const WAITING_NAMES: usize = 65_536;
 /// The most large answers told at once; reading stops there.
 const ANSWERS: usize = 4;
 /// Bytes due to a link at which its requests are not read any more.

@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use rollcall_replica::Users;
+use rollcall_replica::{Relayed, Users};
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::{ErrorCode, RequestKind, Role};
 
@@ -39,12 +39,17 @@ pub(crate) struct Metrics {
     lease: Gauge<u64, AtomicU64>,
     elections: Counter,
     cut_off: Counter,
-    relayed: Family<KindLabels, Counter>,
+    relayed: Family<RelayedLabels, Counter>,
     member_up: Family<MemberLabels, Gauge<u64, AtomicU64>>,
     member_lag: Family<MemberLabels, Gauge<u64, AtomicU64>>,
     peers_refused: Family<ReasonLabels, Counter>,
     peer_links: Family<MemberLabels, Counter>,
     peer_bytes: Family<WayLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RelayedLabels {
+    what: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -181,8 +186,7 @@ impl Metrics {
         let help =
             "How often this server heard of no leader for so long that its clients had to move";
         to.register("cut_off", help, self.cut_off.clone());
-        let help =
-            "Requests that this server could not answer as a leader, passed on to the one there is";
+        let help = "What was passed on to a leader: writes, links that need a session, reads";
         to.register("relayed_requests", help, self.relayed.clone());
         let help = "1 while this server is linked to the member, 0 while it is not";
         to.register("member_up", help, self.member_up.clone());
@@ -304,9 +308,12 @@ impl Metrics {
         self.cut_off.inc();
     }
 
-    /// This request goes to the leader.
-    pub(crate) fn relayed(&self, kind: RequestKind) {
-        self.relayed.get_or_create(&KindLabels { r#type: Kind(Some(kind)) }).inc();
+    /// So much more was passed on to a leader.
+    pub(crate) fn relayed(&self, more: Relayed) {
+        let Relayed { writes, sessions, reads } = more;
+        for (what, count) in [("write", writes), ("session", sessions), ("read", reads)] {
+            self.relayed.get_or_create(&RelayedLabels { what }).inc_by(count);
+        }
     }
 
     /// A link to another server is open.

@@ -15,14 +15,13 @@ use std::task::{Context as Task, Poll, Waker};
 
 use rollcall_replica::consensus::StopReason;
 use rollcall_replica::consensus::ids::{Lsn, PeerLink, ReadId};
-use rollcall_replica::{Input, LinkId, Output, Replica, Users};
+use rollcall_replica::{Input, LinkId, Output, Relayed, Replica, Users};
 use rollcall_shared::id::{NodeId, Revision};
-use rollcall_shared::message::{RequestKind, Role};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::context::Context;
-use crate::peers::{FromPeer, ToPeer};
+use crate::peers::{FromPeer, Outbox, ToPeer};
 use crate::push::Announcement;
 use crate::storage::{Storage, StorageFailed};
 use outlet::Outlet;
@@ -88,6 +87,10 @@ pub(crate) struct Node {
     peers: BTreeMap<NodeId, Peer>,
     /// Whether a link was given up since the last round.
     gave_up: bool,
+    /// Whether the storage has failed: it is asked nothing any more.
+    storage_failed: bool,
+    /// What the replica had passed on at the last round.
+    relayed: Relayed,
     /// Told why the server ends, once.
     over: Option<oneshot::Sender<StopReason>>,
 }
@@ -95,7 +98,7 @@ pub(crate) struct Node {
 /// The link to another server.
 struct Peer {
     link: PeerLink,
-    outbox: mpsc::Sender<ToPeer>,
+    outbox: Outbox,
 }
 
 /// What happened.
@@ -119,13 +122,22 @@ impl Node {
         over: oneshot::Sender<StopReason>,
     ) -> Self {
         let shards = shards.into_iter().map(Outlet::new).collect();
-        let (peers, gave_up, over) = (BTreeMap::new(), false, Some(over));
-        Self { context, replica, storage, shards, peers, gave_up, over }
+        Self {
+            context,
+            replica,
+            storage,
+            shards,
+            peers: BTreeMap::new(),
+            gave_up: false,
+            storage_failed: false,
+            relayed: Relayed::default(),
+            over: Some(over),
+        }
     }
 
     /// Runs until every shard has ended.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
-        self.settle_all(0).await;
+        self.settle_all(0);
         let mut clients_gone = false;
         loop {
             let inputs = match self.next(&mut inbox, clients_gone).await {
@@ -147,7 +159,7 @@ impl Node {
             if self.replica.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 self.replica.handle_timeout(now);
             }
-            self.settle_all(inputs).await;
+            self.settle_all(inputs);
             if self.over.is_none() {
                 inbox.peers.close();
             }
@@ -157,20 +169,21 @@ impl Node {
     /// Waits until something happens. While a shard is behind, no more of the clients is taken in;
     /// the other servers and the time go on.
     async fn next(&mut self, inbox: &mut Inbox, clients_gone: bool) -> Event {
-        let Self { replica, storage, shards, .. } = self;
+        let Self { replica, storage, shards, storage_failed, .. } = self;
         let wait = replica.poll_timeout().map(|deadline| deadline.since(clock::now()));
         let behind = shards.iter().any(Outlet::is_behind);
         let (mut peers, mut batches) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
+            _ = inbox.clients.recv(), if !clients_gone => Event::ClientsToldToGo,
             count = inbox.peers.recv_many(&mut peers, FROM_PEERS), if !inbox.peers.is_closed() => {
                 if count == 0 { Event::Nothing } else { Event::Peers(peers) }
             }
-            stored = std::future::poll_fn(|task| storage.poll_stored(task)) => Event::Stored(stored),
+            stored = std::future::poll_fn(|task| storage.poll_stored(task)),
+                if !*storage_failed => Event::Stored(stored),
             count = inbox.shards.recv_many(&mut batches, BATCHES), if !behind => {
                 if count == 0 { Event::Over } else { Event::Batches(batches) }
             }
-            _ = inbox.clients.recv(), if !clients_gone => Event::ClientsToldToGo,
             () = outlet::room(shards), if behind => Event::Nothing,
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Event::Nothing,
         }
@@ -188,12 +201,8 @@ impl Node {
             inputs += 1;
             self.feed_peer(now, event);
         }
-        let relays = self.context.standing().role != Role::Leader;
         for input in batches.into_iter().chain(more_batches).flatten() {
             inputs += 1;
-            if relays {
-                self.count_relayed(&input);
-            }
             self.replica.handle(now, input);
         }
         inputs
@@ -222,32 +231,25 @@ impl Node {
     fn feed_stored(&mut self, stored: Result<Lsn, StorageFailed>) {
         let input = match stored {
             Ok(through) => Input::Stored { through },
-            Err(StorageFailed) => Input::StorageFailed,
+            Err(StorageFailed) => {
+                self.storage_failed = true;
+                Input::StorageFailed
+            }
         };
         self.replica.handle(clock::now(), input);
     }
 
-    fn count_relayed(&self, input: &Input) {
-        let kind = match input {
-            Input::Open { .. } => RequestKind::Hello,
-            Input::Write { write, .. } => write.kind(),
-            Input::Read { .. } => RequestKind::GetUserAddress,
-            _ => return,
-        };
-        self.context.metrics.relayed(kind);
-    }
-
-    async fn settle_all(&mut self, inputs: usize) {
-        self.settle(inputs).await;
+    fn settle_all(&mut self, inputs: usize) {
+        self.settle(inputs);
         // A link that was given up meanwhile may mean more.
         while std::mem::take(&mut self.gave_up) {
-            self.settle(0).await;
+            self.settle(0);
         }
     }
 
     /// Takes all that is due, shows the state to everybody, and only then lets anything leave: no
     /// lookup, on any shard, is behind what anybody was told (R19).
-    async fn settle(&mut self, inputs: usize) {
+    fn settle(&mut self, inputs: usize) {
         let mut round = Round::new(self.shards.len());
         loop {
             while let Some(output) = self.replica.poll_output() {
@@ -256,6 +258,9 @@ impl Node {
                     output => round.take(output),
                 }
             }
+            if self.storage_failed {
+                break;
+            }
             match self.storage.poll_stored(&mut Task::from_waker(Waker::noop())) {
                 Poll::Ready(stored) => self.feed_stored(stored),
                 Poll::Pending => break,
@@ -263,11 +268,24 @@ impl Node {
         }
         let now = clock::now();
         self.context.publish(&self.replica, now, !round.steps.is_empty());
+        self.count_relayed();
         let sessions = self.replica.live_sessions();
         self.context.live_sessions.store(sessions as u64, Ordering::Relaxed);
         self.context.metrics.applied(inputs, self.replica.users(), sessions);
         self.send(std::mem::take(&mut round.to_peers));
-        self.deliver(round).await;
+        self.deliver(round);
+    }
+
+    fn count_relayed(&mut self) {
+        let now = self.replica.relayed();
+        let before = std::mem::replace(&mut self.relayed, now);
+        if now != before {
+            self.context.metrics.relayed(Relayed {
+                writes: now.writes - before.writes,
+                sessions: now.sessions - before.sessions,
+                reads: now.reads - before.reads,
+            });
+        }
     }
 
     /// Sends each link what is due to it. One that takes nothing any more is given up: whatever it
@@ -278,7 +296,7 @@ impl Node {
                 continue;
             };
             let closes = matches!(message, ToPeer::Close(_));
-            let taken = peer.outbox.try_send(message).is_ok();
+            let taken = peer.outbox.due.try_send(message).is_ok();
             if closes || !taken {
                 self.peers.remove(&node);
             }
@@ -289,7 +307,7 @@ impl Node {
         }
     }
 
-    async fn deliver(&mut self, mut round: Round) {
+    fn deliver(&mut self, mut round: Round) {
         if let Some(why) = round.stop {
             self.peers.clear();
             if let Some(over) = self.over.take() {
@@ -309,7 +327,7 @@ impl Node {
             }
             let parts = if steps.is_empty() { Vec::new() } else { vec![Arc::clone(&steps)] };
             let users = self.replica.users().clone();
-            shard.deliver(Delivery { users, steps: parts, outputs }).await;
+            shard.deliver(Delivery { users, steps: parts, outputs });
         }
     }
 }

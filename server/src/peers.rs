@@ -12,6 +12,7 @@ mod report;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,14 +39,24 @@ pub(crate) use report::Report;
 #[derive(Debug)]
 pub(crate) enum FromPeer {
     /// There is a link; what is due to it goes to `outbox`.
-    Up { peer: NodeId, link: PeerLink, outbox: mpsc::Sender<ToPeer> },
+    Up { peer: NodeId, link: PeerLink, outbox: Outbox },
     /// Messages came, in order.
     Frames { peer: NodeId, link: PeerLink, frames: Vec<Frame> },
     /// The link has ended.
     Down { peer: NodeId, link: PeerLink },
 }
 
-/// What the node tells a link. When the sender is dropped, the link ends.
+/// The node's end of a link. When it is dropped, the link ends: at once where nothing is due, and
+/// soon where the other server takes nothing.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// What is due.
+    pub(crate) due: mpsc::Sender<ToPeer>,
+    /// Dropped with it, so that the link knows even while it waits for the other server.
+    _held: oneshot::Sender<Infallible>,
+}
+
+/// What the node tells a link.
 #[derive(Debug)]
 pub(crate) enum ToPeer {
     /// Messages to send, in order.
@@ -104,6 +115,8 @@ struct Current {
     process: ProcessId,
     /// When something came last.
     heard: Cell<Instant>,
+    /// Whether a frame came: whoever only claims to be a server is no news.
+    spoke: Cell<bool>,
     /// Told when a newer link takes its place.
     replaced: Notify,
 }
@@ -189,6 +202,7 @@ impl Peers {
             link,
             process: other.process,
             heard: Cell::new(clock::now()),
+            spoke: Cell::new(false),
             replaced: Notify::new(),
         });
         if let Some(old) = self.table.borrow_mut().insert(peer, Rc::clone(&current)) {
@@ -196,23 +210,27 @@ impl Peers {
         }
         self.context.metrics.peer_linked(peer);
         tracing::debug!(%peer, %address, "linked");
-        let (outbox, due) = mpsc::channel(TO_PEER);
+        let (to_link, due) = mpsc::channel(TO_PEER);
+        let (held, given_up) = oneshot::channel();
+        let outbox = Outbox { due: to_link, _held: held };
         // An error means that the node has ended, and so does the link at once.
         let _ = self.to_node.send(FromPeer::Up { peer, link, outbox }).await;
-        let end = link::drive(self, peer, &current, socket, due).await;
+        let end = link::drive(self, peer, &current, socket, due, given_up).await;
         let is_current = self.table.borrow().get(&peer).is_some_and(|it| it.link == link);
         if is_current {
             self.table.borrow_mut().remove(&peer);
         }
         let _ = self.to_node.send(FromPeer::Down { peer, link }).await;
-        self.tell_end(peer, &end);
+        self.tell_end(peer, &current, &end);
         end
     }
 
-    fn tell_end(&self, peer: NodeId, end: &End) {
+    fn tell_end(&self, peer: NodeId, current: &Current, end: &End) {
         let draining = self.context.draining.load(std::sync::atomic::Ordering::Relaxed);
         match end {
-            End::Lost(why) if draining => tracing::debug!(%peer, "link ended: {why}"),
+            End::Lost(why) if draining || !current.spoke.get() => {
+                tracing::debug!(%peer, "link ended: {why}")
+            }
             End::Lost(why) => tracing::info!(%peer, "link to server {peer} ended: {why}"),
             End::Replaced => tracing::debug!(%peer, "a newer link takes the place of this one"),
             End::Closed(why @ (CloseReason::Silent | CloseReason::Joined)) => {
@@ -233,8 +251,8 @@ impl Peers {
     }
 
     /// Counts a refusal, and tells of it.
-    fn refused(&self, reason: &str, text: &str) {
+    fn refused(&self, reason: &'static str, text: &str) {
         self.context.metrics.peer_refused(reason);
-        self.context.complaints.warn(text);
+        self.context.complaints.warn(reason, text);
     }
 }

@@ -164,9 +164,11 @@ impl Server {
         let Started { connections, mut over } =
             threads.start(&context, replica, arrivals, &stopped).map_err(RunError::Thread)?;
         let early = tokio::select! {
+            biased;
+            // Before the threads, some of which end because of it.
+            over = &mut over => Some(over),
             () = accept(&listener, &connections) => None,
             () = shutdown => None,
-            over = &mut over => Some(over),
             _ = threads.ended.next() => return Err(RunError::Died),
         };
         context.draining.store(true, Ordering::Relaxed);
@@ -323,6 +325,8 @@ impl Threads {
             // Dropped at the end of the thread, by a panic too.
             let _ended = ended;
             LocalSet::new().block_on(&runtime, async { run().await });
+            // Not to wait for the name of a server that is being looked up.
+            runtime.shutdown_background();
         })?;
         self.handles.push(handle);
         self.ended.push(end);

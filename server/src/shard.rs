@@ -3,6 +3,7 @@
 //! A shard parses and encodes, answers what the published state answers, and exchanges everything
 //! else with the node in batches. All of it is on one thread, so nothing here is locked.
 
+mod inbox;
 mod outcome;
 mod reads;
 mod requests;
@@ -24,9 +25,10 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::context::Context;
 use crate::link::{Closing, Link};
-use crate::node::{Batch, Delivery, SHARD_SHIFT, Step};
+use crate::node::{Batch, SHARD_SHIFT};
 use crate::push::Announcement;
 use crate::subscriptions::Index;
+use inbox::Work;
 use reads::Reads;
 use subscribe::Waiting;
 
@@ -47,6 +49,8 @@ pub(crate) struct Shard {
     waiting: RefCell<Vec<Waiting>>,
     /// Reads that the node has not answered yet.
     reads: RefCell<Reads>,
+    /// What the node delivered and is not done.
+    work: RefCell<Work>,
     /// Told when a link has ended.
     unlinked: Notify,
     /// Whether the node answers nothing any more, and told when that begins.
@@ -64,11 +68,16 @@ struct Applied {
     history: History<Announcement>,
 }
 
+/// A history that begins after `floor`.
+fn new_history(context: &Context, floor: Revision) -> History<Announcement> {
+    let config = &context.config;
+    History::new(floor, config.history_changes, config.history_bytes)
+}
+
 impl Shard {
     /// A shard that begins with `users`: the state before the first change it is told of.
     pub(crate) fn new(context: Arc<Context>, number: usize, users: Users) -> Rc<Self> {
-        let config = &context.config;
-        let history = History::new(users.revision(), config.history_changes, config.history_bytes);
+        let history = new_history(&context, users.revision());
         Rc::new(Self {
             context,
             number: number as u64,
@@ -80,6 +89,7 @@ impl Shard {
             subscriptions: RefCell::default(),
             waiting: RefCell::default(),
             reads: RefCell::default(),
+            work: RefCell::default(),
             unlinked: Notify::new(),
             stopped: Cell::new(false),
             stops: Notify::new(),
@@ -163,55 +173,6 @@ impl Shard {
         }
     }
 
-    /// Takes in what the node delivers; ends when the node has.
-    pub(crate) async fn run_inbox(&self, mut inbox: mpsc::Receiver<Delivery>) {
-        while let Some(delivery) = inbox.recv().await {
-            self.handle_delivery(delivery).await;
-        }
-    }
-
-    /// Announces the changes, a little at a time: one delivery may hold more than a link's queue,
-    /// and a link that could not write meanwhile is not a slow reader. What begins in the pauses
-    /// waits for the whole (its read point is ahead of `users`); what catches up in them joins
-    /// where the history ends, which is where the announcements are.
-    async fn handle_delivery(&self, delivery: Delivery) {
-        let mut due = 0;
-        let is_news = !delivery.steps.is_empty();
-        for step in delivery.steps.iter().flat_map(|steps| steps.iter()) {
-            if due >= ANNOUNCED_BYTES {
-                due = 0;
-                tokio::task::yield_now().await;
-            }
-            match step {
-                Step::Changed(announcement) => {
-                    let (pushed, bytes) = self.announce(announcement);
-                    if pushed > 0 {
-                        self.context.metrics.pushed(pushed);
-                    }
-                    due += bytes + CHANGE_BYTES;
-                    self.applied.borrow_mut().history.push(announcement.clone());
-                }
-                Step::Installed(revision) => self.begin_anew(*revision),
-            }
-        }
-        self.applied.borrow_mut().users = delivery.users;
-        for output in delivery.outputs {
-            self.handle_output(output);
-        }
-        if is_news {
-            self.retry_waiting();
-        }
-    }
-
-    /// The state is another one at `revision`, and how it came to that is not known: whoever was
-    /// subscribed has a gap, and resumes elsewhere or gets it all (R37).
-    fn begin_anew(&self, revision: Revision) {
-        let Context { config, .. } = &*self.context;
-        self.applied.borrow_mut().history =
-            History::new(revision, config.history_changes, config.history_bytes);
-        self.close_where(CloseCode::CutOff, |link| !link.state().subscriptions.is_empty());
-    }
-
     fn close_where(&self, code: CloseCode, which: impl Fn(&Link) -> bool) {
         let links = self.links.borrow();
         for link in links.values().filter(|link| which(link)) {
@@ -244,15 +205,16 @@ impl Shard {
         (pushed, bytes)
     }
 
-    fn handle_output(&self, output: Output) {
+    /// Hands an answer of the node, which holds for the state `users`, to whom it is for.
+    fn handle_output(&self, output: Output, users: &Users) {
         let link = match &output {
             Output::Opened { link, .. }
             | Output::Written { link, .. }
             | Output::Refused { link, .. }
             | Output::SessionEnded { link }
             | Output::Replaced { link, .. } => *link,
-            Output::Readable { read } => return self.answer_reads(*read, true),
-            Output::Unreadable { read } => return self.answer_reads(*read, false),
+            Output::Readable { read } => return self.answer_reads(*read, users),
+            Output::Unreadable { read } => return self.refuse_reads(*read),
             Output::CutOff => {
                 // Any link of a known client may have got a session without asking (R29).
                 let rests_on_it = |link: &Link| {
@@ -312,6 +274,7 @@ impl Shard {
         self.stopped.set(true);
         self.stops.notify_one();
         self.drain();
+        self.refuse_all_reads();
         for link in self.links.borrow().values() {
             let mut state = link.state();
             state.pending.clear();

@@ -303,13 +303,18 @@ impl Consensus {
         let Role::Leader(leader) = &self.role else { return None };
         let times = leader.followers.iter().filter(|(node, _)| self.counts_now(**node));
         let mut times: Vec<_> = times.filter_map(|(_, follower)| follower.echo).collect();
-        if self.is_admitted(Index(u64::MAX)) {
+        if self.counts_itself() {
             times.push(now);
         }
         times.sort_unstable_by(|a, b| b.cmp(a));
         let enough = |count: &usize| commits(&self.config.members, *count, true);
         let count = (1..=times.len()).find(enough)?;
         Some(times[count - 1])
+    }
+
+    /// Whether this leader's own disk counts: the log admits it, and nobody else after it.
+    pub(super) fn counts_itself(&self) -> bool {
+        self.is_admitted(Index(u64::MAX))
     }
 
     /// When this leader's lease ends, if it has one (R17).

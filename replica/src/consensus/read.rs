@@ -7,6 +7,7 @@ use rollcall_shared::time::Instant;
 
 use super::ids::{Epoch, Index, ReadId};
 use super::message::Message;
+use super::quorum::commits;
 use super::{Consensus, Output, Role};
 use crate::fault::{Fault, planted};
 
@@ -56,6 +57,12 @@ impl Consensus {
         }
     }
 
+    /// How often a leader was asked for a read point by this server.
+    #[must_use]
+    pub const fn questions(&self) -> u64 {
+        self.reads.number
+    }
+
     /// Nobody waits for the point of this read any more.
     pub fn forget_read(&mut self, read: ReadId) {
         self.reads.waiting.remove(&read);
@@ -75,8 +82,18 @@ impl Consensus {
     #[must_use]
     pub fn read_lease(&self, now: Instant) -> Option<(Index, Instant)> {
         if let Role::Leader(leader) = &self.role {
-            let end = self.lease_end(now).unwrap_or(now);
-            return self.holds_lease(now).then(|| (self.commit.max(leader.init), end));
+            if !self.holds_lease(now) {
+                return None;
+            }
+            // Nobody takes over from a leader that is a commit quorum by itself but by its own
+            // promise, so its lease needs no end (R2, R25).
+            let alone = commits(&self.config.members, 1, true) && self.counts_itself();
+            let end = if alone {
+                Instant::from_micros(u64::MAX)
+            } else {
+                self.lease_end(now).unwrap_or(now)
+            };
+            return Some((self.commit.max(leader.init), end));
         }
         let lease = self.leases.read?;
         let current = (lease.epoch == self.stored.promised || planted(Fault::LeaseOutlivesPromise))

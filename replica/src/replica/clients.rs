@@ -87,8 +87,17 @@ impl Replica {
     /// The leader's epoch, if that was possible.
     fn tell_leader(&mut self, body: SessionBody) -> Option<Epoch> {
         let Following { leader, link, epoch, .. } = self.following?;
+        let counted = match body {
+            SessionBody::Write { .. } => Some(&mut self.relayed.writes),
+            SessionBody::Attach(_) => Some(&mut self.relayed.sessions),
+            _ => None,
+        };
         let message = SessionMessage { epoch, body };
-        self.consensus.send_session(self.now, leader, link, message).then_some(epoch)
+        let sent = self.consensus.send_session(self.now, leader, link, message);
+        if let Some(count) = counted {
+            *count += u64::from(sent);
+        }
+        sent.then_some(epoch)
     }
 
     /// The leader's answer for a link (R30).

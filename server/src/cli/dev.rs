@@ -79,22 +79,6 @@ impl Dev {
                 return Err(failure);
             }
         }
-        let ready = async {
-            for server in &cluster {
-                server.ready().await;
-            }
-        };
-        tokio::select! {
-            () = ready => {}
-            () = tokio::time::sleep(READY) => {
-                eprintln!("the servers find no leader among them; see their log above");
-            }
-            () = signals.next() => return end(cluster, &mut signals).await,
-        }
-        output::line("ready")?;
-        if let Some(console) = cluster.first().and_then(Server::console) {
-            eprintln!("console: {console} (Ctrl-C ends the cluster)");
-        }
         watch_over(cluster, &mut signals).await
     }
 
@@ -164,22 +148,6 @@ struct Server {
 }
 
 impl Server {
-    /// Waits until the server answers lookups, or has ended.
-    async fn ready(&self) {
-        while let Ok(false) = self.is_ready().await {
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
-    }
-
-    /// What its `/readyz` says; it takes its time where no leader is heard.
-    async fn is_ready(&self) -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, self.port)).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
-        let mut status = [0; b"HTTP/1.1 200".len()];
-        stream.read_exact(&mut status).await?;
-        Ok(&status == b"HTTP/1.1 200")
-    }
-
     /// Starts a server of the cluster whose servers 1, 2, … have these ports.
     fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<Self> {
         let (port, mut child) = spawn(id, ports, passed)?;
@@ -246,27 +214,63 @@ fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<(u16, C
     Ok((own, command.spawn()?))
 }
 
-/// Says when a server has ended, until a signal ends all of them or none is left.
+/// Says when all servers answer, and when one has ended, until a signal ends all of them or none is
+/// left.
 async fn watch_over(mut cluster: Vec<Server>, signals: &mut Signals) -> Result<(), Failure> {
+    let (mut announced, mut warned) = (false, false);
+    let late = tokio::time::Instant::now() + READY;
     while !cluster.is_empty() {
-        let (gone, status) = {
+        let ports: Vec<u16> = cluster.iter().map(|server| server.port).collect();
+        let gone = {
             let mut ends: FuturesUnordered<_> = cluster
                 .iter_mut()
                 .map(|server| async { (server.id, server.child.wait().await) })
                 .collect();
             tokio::select! {
-                Some(ended) = ends.next() => ended,
+                Some(ended) = ends.next() => Some(ended),
+                () = all_answer(&ports), if !announced => {
+                    announced = true;
+                    output::line("ready")?;
+                    None
+                }
+                () = tokio::time::sleep_until(late), if !announced && !warned => {
+                    warned = true;
+                    eprintln!("the servers find no leader among them; see their log above");
+                    None
+                }
                 () = signals.next() => {
                     drop(ends);
                     return end(cluster, signals).await;
                 }
             }
         };
-        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        eprintln!("server {gone} has ended ({status}); it is not started again");
-        cluster.retain(|server| server.id != gone);
+        if let Some((gone, status)) = gone {
+            let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
+            eprintln!("server {gone} has ended ({status}); it is not started again");
+            cluster.retain(|server| server.id != gone);
+        } else if announced && let Some(console) = cluster.first().and_then(Server::console) {
+            eprintln!("console: {console} (Ctrl-C ends the cluster)");
+        }
     }
     Err(Failure::Refused("no server is left".to_owned()))
+}
+
+/// Waits until the servers on these ports answer lookups.
+async fn all_answer(ports: &[u16]) {
+    for &port in ports {
+        while !matches!(answers(port).await, Ok(true)) {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+}
+
+/// What `/readyz` says; it takes its time where no leader is heard.
+async fn answers(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+    let mut status = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut status).await?;
+    Ok(&status == b"HTTP/1.1 200")
 }
 
 /// Ends all servers, those that do not hear by force; a further signal is force at once.

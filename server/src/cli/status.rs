@@ -1,5 +1,7 @@
 //! `rollcall status`: how one server sees itself and the cluster.
 
+mod health;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -13,9 +15,9 @@ use super::{client, output};
 
 /// Show how a server sees the cluster
 ///
-/// Asks the first server of --server that answers what it is, who leads, and what it holds. The
-/// answer is that server's own view, given even while it is cut off from the others. With --json it
-/// prints the payload of the reply.
+/// Asks the first server of --server that answers how the cluster is, who leads (marked *), what it
+/// is itself, and what it holds. The answer is that server's own view, given even while it is cut
+/// off from the others. With --json it prints the payload of the reply.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Status {
@@ -41,8 +43,11 @@ fn facts(status: &Answer) -> Vec<Vec<String>> {
     let shown = |text: &str| Escaped::new(text).to_string();
     let leader = status.leader.map_or_else(|| "unknown".to_owned(), |leader| leader.to_string());
     let cluster = if status.cluster.is_empty() { "unknown" } else { &status.cluster };
+    let lookups = if status.readable { "answered here" } else { "not answered here" };
     vec![
+        row("health", health::words(status)),
         row("server", format!("{}, {}", status.node, status.role.as_str())),
+        row("lookups", lookups.to_owned()),
         row("version", shown(&status.version)),
         row("up for", uptime(Duration::from_millis(status.uptime_ms))),
         row("cluster", shown(cluster)),
@@ -66,16 +71,18 @@ fn facts(status: &Answer) -> Vec<Vec<String>> {
 
 fn members(status: &Answer) -> Vec<Vec<String>> {
     let row = |member: &MemberStatus| {
-        let mut row = vec!["member".to_owned(), member.node.to_string()];
-        row.extend(known(member));
+        let leads = status.leader == Some(member.node);
+        let mark = if leads { "*" } else { "" };
+        let mut row = vec!["member".to_owned(), member.node.to_string(), mark.to_owned()];
+        row.extend(known(member, leads));
         row.push(Escaped::new(&member.url).to_string());
         row
     };
     status.members.iter().map(row).collect()
 }
 
-/// State, role, epoch, lag and links of a member, as far as they are known.
-fn known(member: &MemberStatus) -> [String; 4] {
+/// State or role, epoch, lag and links of a member, as far as they are known.
+fn known(member: &MemberStatus, leads: bool) -> [String; 4] {
     let state = match member.state {
         MemberState::Up => member.role.map_or("up", Role::as_str),
         MemberState::Down => "down",
@@ -84,7 +91,8 @@ fn known(member: &MemberStatus) -> [String; 4] {
     [
         state.to_owned(),
         said(member.epoch, |epoch| format!("epoch {epoch}")),
-        said(member.lag, |lag| match lag {
+        // The leader is what the others are behind.
+        said(member.lag.filter(|_| !leads), |lag| match lag {
             0 => "in step".to_owned(),
             lag => format!("{lag} behind"),
         }),

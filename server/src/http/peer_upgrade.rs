@@ -65,10 +65,11 @@ async fn become_link(
 }
 
 /// Refuses what does not even say which server it is.
-fn refuse(shard: &Shard, place: &Place, kind: &str, why: &str) -> Reply {
+fn refuse(shard: &Shard, place: &Place, kind: &'static str, why: &str) -> Reply {
     shard.context().metrics.peer_refused(kind);
     let from = place.peer.ip();
-    shard.context().complaints.warn(&format!("refused a link between servers from {from}: {why}"));
+    let text = format!("refused a link between servers from {from}: {why}");
+    shard.context().complaints.warn(kind, &text);
     reply(StatusCode::BAD_REQUEST, why)
 }
 

@@ -118,9 +118,7 @@ impl Driver {
             let state = self.link.state();
             match state.closing {
                 Some(Closing::Now(code)) => return Poll::Ready(End::Close(code)),
-                Some(Closing::AfterQueue(code))
-                    if written.is_ready() && state.pending.is_empty() =>
-                {
+                Some(Closing::AfterQueue(code)) if written.is_ready() && state.is_answered() => {
                     return Poll::Ready(End::Close(code));
                 }
                 _ => {}

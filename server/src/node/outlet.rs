@@ -1,24 +1,25 @@
-//! The way to one shard: bounded, and without a wait where the shard is only a little behind.
+//! The way to one shard: bounded, and without a wait. A shard that is behind gets several rounds in
+//! one; if it is far behind it gets the state without the steps that led to it.
+
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::select_all;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::Delivery;
+use super::{Delivery, Step};
 
 /// The way to a shard, and what waits for room there.
 pub(super) struct Outlet {
     to: mpsc::Sender<Delivery>,
     /// Several deliveries made one.
     backlog: Option<Delivery>,
-    /// Steps and outputs in it.
-    size: usize,
 }
 
 impl Outlet {
     pub(super) const fn new(to: mpsc::Sender<Delivery>) -> Self {
-        Self { to, backlog: None, size: 0 }
+        Self { to, backlog: None }
     }
 
     /// Whether something waits for room.
@@ -26,10 +27,8 @@ impl Outlet {
         self.backlog.is_some()
     }
 
-    /// Delivers now, or as soon as there is room. Only where very much waits already it waits itself.
-    pub(super) async fn deliver(&mut self, delivery: Delivery) {
-        self.size += delivery.outputs.len();
-        self.size += delivery.steps.iter().map(|steps| steps.len()).sum::<usize>();
+    /// Delivers now, or as soon as there is room.
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
         let merged = match self.backlog.take() {
             None => delivery,
             Some(mut backlog) => {
@@ -40,12 +39,10 @@ impl Outlet {
             }
         };
         self.try_send(merged);
-        if self.size > BACKLOG
-            && let Some(backlog) = self.backlog.take()
+        if let Some(backlog) = &mut self.backlog
+            && backlog.steps.iter().map(|steps| steps.len()).sum::<usize>() > BACKLOG
         {
-            self.size = 0;
-            // An error means that the shard has ended, and its links with it.
-            let _ = self.to.send(backlog).await;
+            backlog.steps = vec![Arc::new([Step::Installed(backlog.users.revision())])];
         }
     }
 
@@ -57,9 +54,9 @@ impl Outlet {
     }
 
     fn try_send(&mut self, delivery: Delivery) {
-        match self.to.try_send(delivery) {
-            Err(TrySendError::Full(delivery)) => self.backlog = Some(delivery),
-            Ok(()) | Err(TrySendError::Closed(_)) => self.size = 0,
+        // Where the shard has ended, so have its links.
+        if let Err(TrySendError::Full(delivery)) = self.to.try_send(delivery) {
+            self.backlog = Some(delivery);
         }
     }
 }
@@ -73,32 +70,31 @@ pub(super) async fn room(outlets: &[Outlet]) {
     }
 }
 
-/// Steps and outputs that wait for one shard, after which the node waits for it.
+/// Steps that wait for one shard, after which they become one.
 const BACKLOG: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rollcall_replica::directory::Bounds;
     use rollcall_replica::{Directory, LinkId, Output};
     use rollcall_shared::id::Revision;
 
-    use super::super::Step;
     use super::*;
 
-    fn delivery(link: u64) -> Delivery {
-        let users = Directory::new(Revision(link), Bounds::default()).users().clone();
-        let steps: Vec<Arc<[Step]>> = vec![Arc::new([Step::Installed(Revision(link))])];
-        Delivery { users, steps, outputs: vec![Output::SessionEnded { link: LinkId(link) }] }
+    /// What is due after `revision`, which so many steps led to.
+    fn delivery(revision: u64, steps: usize) -> Delivery {
+        let users = Directory::new(Revision(revision), Bounds::default()).users().clone();
+        let steps = vec![Step::Installed(Revision(0)); steps].into();
+        let outputs = vec![Output::SessionEnded { link: LinkId(revision) }];
+        Delivery { users, steps: vec![steps], outputs }
     }
 
     #[tokio::test]
     async fn what_finds_no_room_is_made_one_and_loses_nothing() {
         let (to, mut from) = mpsc::channel(1);
         let mut outlet = Outlet::new(to);
-        for link in 1..=3 {
-            outlet.deliver(delivery(link)).await;
+        for revision in 1..=3 {
+            outlet.deliver(delivery(revision, 1));
         }
         assert!(outlet.is_behind());
         assert_eq!(from.recv().await.unwrap().outputs.len(), 1);
@@ -111,11 +107,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_shard_far_behind_gets_the_state_and_every_answer() {
+        let (to, mut from) = mpsc::channel(1);
+        let mut outlet = Outlet::new(to);
+        for revision in 1..=5 {
+            outlet.deliver(delivery(revision, BACKLOG / 3));
+        }
+        from.recv().await.unwrap();
+        outlet.catch_up();
+        let rest = from.recv().await.unwrap();
+        assert_eq!(rest.outputs.len(), 4);
+        assert!(matches!(&*rest.steps[0], [Step::Installed(Revision(5))]), "{:?}", rest.steps[0]);
+    }
+
+    #[tokio::test]
     async fn a_shard_that_has_ended_holds_up_nothing() {
         let (to, from) = mpsc::channel(1);
         let mut outlet = Outlet::new(to);
         drop(from);
-        outlet.deliver(delivery(1)).await;
+        outlet.deliver(delivery(1, 1));
         assert!(!outlet.is_behind());
     }
 }

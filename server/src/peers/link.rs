@@ -3,6 +3,7 @@
 //! Reads and writes at the same time, so that two servers that both write never wait for each
 //! other. What a frame says is not looked at.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use rollcall_replica::consensus::peer::CloseReason;
 use rollcall_replica::wire;
 use rollcall_shared::id::NodeId;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -40,27 +41,35 @@ pub(super) enum End {
 
 type Socket = WebSocketStream<Metered>;
 
-/// Carries frames until the link ends, and closes it.
+/// Carries frames until the link ends. Its socket is closed in good order beside what comes next: a
+/// server that answers nothing must not hold up the next link to it.
 pub(super) async fn drive(
     peers: &Peers,
     peer: NodeId,
     current: &Rc<Current>,
     socket: Socket,
     due: mpsc::Receiver<ToPeer>,
+    given_up: oneshot::Receiver<Infallible>,
 ) -> End {
     let (mut sink, mut stream) = socket.split();
+    let stuck = async {
+        // What is due is written first; where that takes long the other server takes nothing.
+        let _ = given_up.await;
+        sleep(LINGER).await;
+    };
     let end = tokio::select! {
         end = read(peers, peer, current, &mut stream) => end,
         end = write(peers, &mut sink, due) => end,
         () = current.replaced.notified() => End::Replaced,
+        () = stuck => End::Lost("it takes nothing any more".to_owned()),
     };
     let bye = CloseFrame { code: end.code().into(), reason: end.reason().into() };
-    let closing = async {
+    let closing = async move {
         let _ = sink.send(Message::Close(Some(bye))).await;
         // What still comes is thrown away, so that no reset overtakes the close frame.
         while let Some(Ok(_)) = stream.next().await {}
     };
-    let _ = timeout(LINGER, closing).await;
+    tokio::task::spawn_local(timeout(LINGER, closing));
     end
 }
 
@@ -83,7 +92,10 @@ async fn read(
             current.heard.set(clock::now());
             bytes += message.len();
             match take(peers, peer, message) {
-                Ok(Some(frame)) => frames.push(frame),
+                Ok(Some(frame)) => {
+                    current.spoke.set(true);
+                    frames.push(frame);
+                }
                 Ok(None) => {}
                 Err(end) => break Some(end),
             }

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rollcall_replica::Input;
 use rollcall_replica::consensus::ids::ReadId;
+use rollcall_replica::{Input, Users};
 use rollcall_shared::id::{RequestId, Username};
 use rollcall_shared::message::{Error, ErrorCode, RequestKind};
 use tokio::sync::oneshot;
 
 use super::Shard;
-use super::subscribe::Wanted;
+use super::subscribe::{Wanted, names_of};
 use crate::answer::Answer;
 use crate::link::Link;
 use crate::node::SHARD_SHIFT;
@@ -60,7 +60,7 @@ impl Shard {
         }
     }
 
-    fn tell_addresses(&self, lookup: Lookup, users: &rollcall_replica::Users) {
+    pub(super) fn tell_addresses(&self, lookup: Lookup, users: &Users) {
         let Lookup { link, id, names, started } = lookup;
         // Told as the socket drains: many that waited together may be more than its queue.
         link.state().answers.push_back(Answer::lookup(id, names, users));
@@ -82,7 +82,9 @@ impl Shard {
     /// Asks the node, once for all of a wake-up.
     pub(super) fn ask(&self, reader: Reader) {
         if let Some(link) = reader.link() {
-            link.state().waiting += 1;
+            let mut state = link.state();
+            state.waiting += 1;
+            state.waiting_names += reader.names();
         }
         let mut reads = self.reads.borrow_mut();
         if let Some(read) = reads.gathering {
@@ -97,33 +99,60 @@ impl Shard {
         self.submit(Input::Read { read });
     }
 
-    /// The node has answered: what has been applied is new enough for this read, or there is no
-    /// leader who could say so.
-    pub(super) fn answer_reads(&self, read: ReadId, may: bool) {
-        let readers = self.reads.borrow_mut().waiting.remove(&read);
-        let users = self.applied.borrow().users.clone();
-        for reader in readers.into_iter().flatten() {
-            if let Some(link) = reader.link() {
-                link.state().waiting -= 1;
-                if !self.links.borrow().contains_key(&link.id()) {
-                    continue;
-                }
-                // It may have stopped reading requests.
-                link.state().wake();
-            }
+    /// The node has answered: `users` is new enough for this read.
+    pub(super) fn answer_reads(&self, read: ReadId, users: &Users) {
+        for reader in self.take_readers(read) {
             match reader {
-                Reader::Lookup(lookup) if may => self.tell_addresses(lookup, &users),
-                Reader::Subscribe(wanted) if may => self.begin(wanted),
+                Reader::Lookup(lookup) => {
+                    lookup.link.state().waiting += 1;
+                    self.work.borrow_mut().look_up(lookup, users.clone());
+                }
+                Reader::Subscribe(wanted) => self.begin_from(users.revision(), wanted),
+                // Whoever asked may have gone.
+                Reader::Probe(answer) => drop(answer.send(true)),
+            }
+        }
+    }
+
+    /// The node has answered: there is no leader who could say what is new enough.
+    pub(super) fn refuse_reads(&self, read: ReadId) {
+        for reader in self.take_readers(read) {
+            match reader {
                 Reader::Lookup(Lookup { link, id, started, .. }) => {
                     self.refuse_read(&link, id, RequestKind::GetUserAddress, started);
                 }
-                Reader::Subscribe(Wanted { link, id, started, .. }) => {
-                    self.refuse_read(&link, id, RequestKind::Subscribe, started);
-                }
-                // Whoever asked may have gone.
-                Reader::Probe(answer) => drop(answer.send(may)),
+                Reader::Subscribe(wanted) => self.refuse_subscription(&wanted),
+                Reader::Probe(answer) => drop(answer.send(false)),
             }
         }
+    }
+
+    /// The node answers nothing any more.
+    pub(super) fn refuse_all_reads(&self) {
+        let waiting: Vec<_> = self.reads.borrow().waiting.keys().copied().collect();
+        for read in waiting {
+            self.refuse_reads(read);
+        }
+    }
+
+    /// Those who wait for a read, unless their link has ended.
+    fn take_readers(&self, read: ReadId) -> Vec<Reader> {
+        let mut readers = self.reads.borrow_mut().waiting.remove(&read).unwrap_or_default();
+        readers.retain(|reader| {
+            let Some(link) = reader.link() else { return true };
+            let mut state = link.state();
+            state.waiting -= 1;
+            state.waiting_names -= reader.names();
+            // It may have stopped reading requests.
+            state.wake();
+            self.links.borrow().contains_key(&link.id())
+        });
+        readers
+    }
+
+    pub(super) fn refuse_subscription(&self, wanted: &Wanted) {
+        let Wanted { link, id, started, .. } = wanted;
+        self.refuse_read(link, *id, RequestKind::Subscribe, *started);
     }
 
     fn refuse_read(&self, link: &Link, id: RequestId, kind: RequestKind, started: Instant) {
@@ -139,6 +168,15 @@ impl Reader {
         match self {
             Self::Lookup(Lookup { link, .. }) | Self::Subscribe(Wanted { link, .. }) => Some(link),
             Self::Probe(_) => None,
+        }
+    }
+
+    /// How many names it holds in memory while it waits.
+    const fn names(&self) -> usize {
+        match self {
+            Self::Lookup(lookup) => lookup.names.len(),
+            Self::Subscribe(wanted) => names_of(&wanted.subscribe.filter),
+            Self::Probe(_) => 0,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Shard {
     }
 
     /// Begins a subscription as soon as this shard has applied `read_point`.
-    fn begin_from(&self, read_point: Revision, wanted: Wanted) {
+    pub(super) fn begin_from(&self, read_point: Revision, wanted: Wanted) {
         if self.applied.borrow().users.revision() < read_point {
             wanted.link.state().waiting += 1;
             self.waiting.borrow_mut().push(Waiting { read_point, wanted });
@@ -75,7 +75,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn begin(&self, Wanted { link, id, subscribe, started }: Wanted) {
+    fn begin(&self, Wanted { link, id, subscribe, started }: Wanted) {
         let kind = Some(RequestKind::Subscribe);
         if link.state().subscriptions.len() >= limits::SUBSCRIPTIONS {
             let message = format!("a link has at most {} subscriptions", limits::SUBSCRIPTIONS);
@@ -170,7 +170,7 @@ impl Shard {
         let mut work = 0;
         while work < CATCH_UP {
             let mut state = link.state();
-            if !state.is_low() || state.closing.is_some() {
+            if !state.is_low() || state.is_given_up() {
                 return;
             }
             let Some(number) = state.catching_up.pop_front() else { return };
@@ -183,7 +183,7 @@ impl Shard {
     pub(super) fn tell(&self, link: &Link) {
         loop {
             let mut state = link.state();
-            if !state.is_low() || state.closing.is_some() {
+            if !state.is_low() || state.is_given_up() {
                 return;
             }
             let Some(answer) = state.answers.front_mut() else { return };
@@ -207,7 +207,7 @@ impl Shard {
     pub(crate) fn has_more(&self, link: &Link) -> bool {
         let state = link.state();
         let pending = !state.answers.is_empty() || !state.catching_up.is_empty();
-        state.closing.is_none() && pending
+        !state.is_given_up() && pending
     }
 
     /// Pushes kept changes to a subscription until much is due, `most` were looked at, or it is
@@ -257,7 +257,7 @@ impl Shard {
 }
 
 /// How many usernames a filter names.
-const fn names_of(filter: &Filter) -> usize {
+pub(super) const fn names_of(filter: &Filter) -> usize {
     match filter {
         Filter::Usernames(names) => names.len(),
         Filter::Prefix(_) | Filter::All => 0,
