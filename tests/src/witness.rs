@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     PATIENCE,
-    roaming::{Notes, Place},
+    roaming::{Notes, Place, Roaming},
 };
 use ledger::{Feed, Ledger, Verdict};
 use workers::Worker;
@@ -30,7 +30,10 @@ use workers::Worker;
 pub struct Witness {
     shared: Arc<Shared>,
     places: Vec<Place>,
-    callers: JoinSet<Verdict>,
+    writers: JoinSet<Result<Roaming, String>>,
+    readers: JoinSet<Verdict>,
+    /// Writers that have ended, with what keeps their sessions alive.
+    written: Vec<Roaming>,
     followers: JoinSet<Result<Feed, String>>,
 }
 
@@ -92,15 +95,16 @@ impl Witness {
             progress: Mutex::default(),
             notes: Notes::new(),
         });
-        let (mut callers, mut followers) = (JoinSet::new(), JoinSet::new());
+        let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
+        let mut followers = JoinSet::new();
         for number in 0..WRITERS {
-            callers.spawn(workers::write(Arc::clone(&shared), number, from(&places, number)));
+            writers.spawn(workers::write(Arc::clone(&shared), number, from(&places, number)));
         }
         for (number, place) in places.iter().enumerate() {
-            callers.spawn(workers::read(Arc::clone(&shared), *place));
+            readers.spawn(workers::read(Arc::clone(&shared), *place));
             followers.spawn(workers::follow(Arc::clone(&shared), number, from(&places, number)));
         }
-        let mut witness = Self { shared, places, callers, followers };
+        let mut witness = Self { shared, places, writers, readers, written: Vec::new(), followers };
         let all: Vec<_> = witness.places.iter().map(|place| place.id).collect();
         witness.goes_on(&all).await;
         witness
@@ -138,7 +142,7 @@ impl Witness {
     pub async fn finish(mut self, servers: &[u64]) -> Counts {
         self.shared.progress().stage = Stage::Ending;
         let deadline = Instant::now() + PATIENCE;
-        while !self.callers.is_empty() {
+        while !(self.writers.is_empty() && self.readers.is_empty()) {
             assert!(Instant::now() < deadline, "clients do not end\n{}", self.shared.notes.text());
             self.check();
             sleep(CHECK_INTERVAL).await;
@@ -186,7 +190,11 @@ impl Witness {
 
     /// Fails if a client has found a fault.
     fn check(&mut self) {
-        while let Some(ended) = self.callers.try_join_next() {
+        while let Some(ended) = self.writers.try_join_next() {
+            let client = self.judge(ended.expect("it only ends by itself"));
+            self.written.push(client);
+        }
+        while let Some(ended) = self.readers.try_join_next() {
             self.judge(ended.expect("it only ends by itself"));
         }
         let working = self.shared.progress().stage == Stage::Working;

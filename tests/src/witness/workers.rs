@@ -26,12 +26,20 @@ pub(super) enum Worker {
     Follower(usize),
 }
 
-/// Writes a name of its own and takes numbers, in turn, wherever it is served.
-pub(super) async fn write(shared: Arc<Shared>, number: usize, places: Vec<Place>) -> Verdict {
+/// Writes a name of its own and takes numbers, in turn, wherever it is served. Gives back the client:
+/// what it wrote stands for as long as that has a link.
+pub(super) async fn write(
+    shared: Arc<Shared>,
+    number: usize,
+    places: Vec<Place>,
+) -> Result<Roaming, String> {
     let name = format!("{PREFIX}{number}");
     let mut client = Roaming::new(places, shared.notes.clone());
     for round in 1_u64.. {
         let Some(phase) = shared.phase() else { break };
+        if round.is_multiple_of(ROUNDS_AT_A_SERVER) {
+            client.move_on();
+        }
         let write = shared.ledger().write(&name);
         let reply = client.insist("ConnectUser", &write.payload()).await?;
         expect("Connected", &reply)?;
@@ -43,14 +51,9 @@ pub(super) async fn write(shared: Arc<Shared>, number: usize, places: Vec<Place>
         shared.ledger().take_numbers(after, &reply["payload"])?;
 
         shared.progress().serve(Worker::Writer(number), phase);
-        if round.is_multiple_of(ROUNDS_AT_A_SERVER) {
-            client.move_on();
-        }
         sleep(PACE).await;
     }
-    // Its session has to last until the end, when everything it wrote must be there: its link ends
-    // with this task, and the grace covers the rest.
-    Ok(())
+    Ok(client)
 }
 
 /// Looks up all names at one server, again and again.
