@@ -62,8 +62,9 @@ impl Cluster {
         let ways: BTreeMap<_, _> =
             pairs.filter(|(from, to)| from != to).map(|pair| (pair, network.open())).collect();
         let start = |id| {
-            let flags = [member_flags(id, &ways), flags.iter().map(ToString::to_string).collect()];
-            (id, Member { server: Server::begin(id, flags.concat()), state: State::Running })
+            let told = PATIENT.iter().chain(flags).map(ToString::to_string);
+            let flags = member_flags(id, &ways).into_iter().chain(told).collect();
+            (id, Member { server: Server::begin(id, flags), state: State::Running })
         };
         let mut members: BTreeMap<_, _> = ids.map(start).collect();
         for member in members.values_mut() {
@@ -241,6 +242,16 @@ impl Cluster {
         self.ways[&(to, from)].cut_back();
     }
 
+    /// The link of these two carries nothing any more, for ever; a new one works.
+    pub fn stall(&self, one: u64, other: u64) {
+        self.ways[&(one.max(other), one.min(other))].stall();
+    }
+
+    /// When `from` dials `to` from now on, it reaches this address instead.
+    pub fn mislead(&self, from: u64, to: u64, address: SocketAddr) {
+        self.ways[&(from, to)].lead_to(address);
+    }
+
     /// Lets everything through again, everywhere.
     pub fn heal(&self) {
         for way in self.ways.values() {
@@ -290,6 +301,9 @@ fn agreed_leader(states: &[Value]) -> Option<u64> {
     };
     states.iter().all(agrees).then_some(leader)
 }
+
+/// Clients are not taken for dead that answer no ping for a while: see [`Server::patient`].
+const PATIENT: &[&str] = &["--heartbeat-ms", "120000", "--first-message-ms", "120000"];
 
 #[cfg(test)]
 mod tests {

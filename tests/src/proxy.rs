@@ -68,6 +68,8 @@ struct State {
     forth: bool,
     /// To the one who dials.
     back: bool,
+    /// Connections of an earlier one carry nothing any more.
+    era: u64,
 }
 
 impl State {
@@ -84,7 +86,8 @@ impl Proxy {
         listener.set_nonblocking(true).expect("sockets know it");
         let listener = TcpListener::from_std(listener).expect("it listens");
         let address = listener.local_addr().expect("it is bound");
-        let (state, changes) = watch::channel(State { target: None, forth: true, back: true });
+        let (state, changes) =
+            watch::channel(State { target: None, forth: true, back: true, era: 0 });
         runtime.spawn(accept(listener, changes));
         Self { address, state }
     }
@@ -114,6 +117,11 @@ impl Proxy {
         self.state.send_modify(|state| state.back = false);
     }
 
+    /// Carries nothing any more on the connections there are, for ever; new ones are served.
+    pub fn stall(&self) {
+        self.state.send_modify(|state| state.era += 1);
+    }
+
     /// Carries everything again, first what has waited.
     pub fn heal(&self) {
         self.set(true, true);
@@ -133,7 +141,9 @@ async fn accept(listener: TcpListener, state: watch::Receiver<State>) {
 async fn carry(dialler: TcpStream, mut state: watch::Receiver<State>) {
     // To open, a connection needs both directions.
     let whole = state.wait_for(|state| state.is_whole() && state.target.is_some()).await;
-    let Some(target) = whole.ok().and_then(|state| state.target) else { return };
+    let Some((Some(target), era)) = whole.ok().map(|state| (state.target, state.era)) else {
+        return;
+    };
     // Who gave up meanwhile was never heard of at the other end.
     let readiness = dialler.ready(Interest::READABLE | Interest::WRITABLE).await;
     if readiness.is_ok_and(|it| it.is_read_closed()) {
@@ -149,8 +159,8 @@ async fn carry(dialler: TcpStream, mut state: watch::Receiver<State>) {
     let (from_target, to_target) = target.into_split();
     // Each end is passed on by itself, so that it is cut like everything else.
     tokio::join!(
-        pump(from_dialler, to_target, state.clone(), |state| state.forth),
-        pump(from_target, to_dialler, state, |state| state.back),
+        pump(from_dialler, to_target, state.clone(), |state| state.forth && state.era == era),
+        pump(from_target, to_dialler, state, |state| state.back && state.era == era),
     );
 }
 
@@ -159,19 +169,19 @@ async fn pump(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
-    is_open: fn(&State) -> bool,
+    is_open: impl Fn(&State) -> bool,
 ) {
     let mut buffer = vec![0; BUFFER_BYTES];
     let (from, to) = (from.as_ref(), to.as_ref());
     loop {
         let read = || from.try_read(&mut buffer);
-        let read = when_open(&mut state, is_open, from, Interest::READABLE, read).await;
+        let read = when_open(&mut state, &is_open, from, Interest::READABLE, read).await;
         // An end by error is an end; how the other side takes it is not ours to say.
         let Some(Ok(count @ 1..)) = read else { return };
         let mut rest = &buffer[..count];
         while !rest.is_empty() {
             let write = || to.try_write(rest);
-            let write = when_open(&mut state, is_open, to, Interest::WRITABLE, write).await;
+            let write = when_open(&mut state, &is_open, to, Interest::WRITABLE, write).await;
             let Some(Ok(written)) = write else { return };
             rest = &rest[written..];
         }
@@ -182,7 +192,7 @@ async fn pump(
 /// proxy is gone.
 async fn when_open<T>(
     state: &mut watch::Receiver<State>,
-    is_open: fn(&State) -> bool,
+    is_open: &impl Fn(&State) -> bool,
     stream: &TcpStream,
     interest: Interest,
     mut step: impl FnMut() -> io::Result<T>,

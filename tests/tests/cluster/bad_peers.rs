@@ -186,3 +186,55 @@ async fn servers_that_were_told_something_else_are_kept_out() {
     }
     witness.finish(&[1, 2, 3]).await;
 }
+
+/// Server 3 of another cluster with the same members, which finds ours where its own were.
+#[tokio::test]
+async fn a_server_of_another_cluster_is_kept_out() {
+    let mut ours = Cluster::start(3).await;
+    let mut theirs = Cluster::start(3).await;
+    ours.kill9(3);
+    let mut witness = Witness::start(vec![ours.place(1), ours.place(2)]).await;
+    for id in [1, 2] {
+        theirs.mislead(3, id, ours.address(id));
+        theirs.kill9(id);
+    }
+    for id in [1, 2] {
+        refused_for(&ours, id, "cluster").await;
+        assert!(ours.log(id).contains("it belongs to another cluster"), "{}", ours.log(id));
+    }
+    eventually("it says so", async || match theirs.log(3).contains("belongs to another cluster") {
+        true => Ok(()),
+        false => Err(theirs.log(3)),
+    })
+    .await;
+    witness.goes_on(&[1, 2]).await;
+    witness.finish(&[1, 2]).await;
+}
+
+/// Server 3 comes back with another idea of how long sessions last.
+#[tokio::test]
+async fn a_server_with_other_limits_is_kept_out() {
+    let mut cluster = Cluster::start(3).await;
+    let mut witness = Witness::start(vec![cluster.place(1), cluster.place(2)]).await;
+    cluster.kill9(3);
+    let at = |id| format!("{id}=ws://{}/peer", cluster.address(id));
+    let flags = ["--member", &at(1), "--member", &at(2), "--session-grace-ms", "77"];
+    let mut stranger = Server::begin(3, flags.iter().map(ToString::to_string).collect());
+    stranger.listens().await;
+    for id in [1, 2] {
+        refused_for(&cluster, id, "settings").await;
+        assert!(cluster.log(id).contains("give all servers the same ones"), "{}", cluster.log(id));
+    }
+    witness.goes_on(&[1, 2]).await;
+    witness.finish(&[1, 2]).await;
+}
+
+async fn refused_for(cluster: &Cluster, id: u64, reason: &str) {
+    // Which of the two notices first is chance; the other one is told.
+    eventually("it is refused", async || {
+        let server = cluster.server(id);
+        let refused = refusals(server, reason).await + refusals(server, "by_peer").await;
+        if refused >= 1.0 { Ok(()) } else { Err(format!("{reason}: {}", cluster.log(id))) }
+    })
+    .await;
+}

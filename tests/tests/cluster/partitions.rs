@@ -1,6 +1,10 @@
 //! Networks that are cut: which part goes on, what the other says, and that it finds back.
 
-use rollcall_tests::{cluster::Cluster, wire::Client, witness::Witness};
+use rollcall_tests::{
+    cluster::Cluster,
+    wire::{Client, eventually},
+    witness::Witness,
+};
 use serde_json::json;
 
 use crate::asking::{expect_no_answers, fall_silent, look_up};
@@ -194,4 +198,42 @@ async fn a_server_that_is_cut_off_sends_its_clients_away() {
         again.unregister("ann").await;
         cluster.heal();
     }
+}
+
+/// Much is on its way when the connection dies without a word: neither side can even say goodbye on
+/// it, and a new one must take its place all the same.
+#[tokio::test]
+async fn a_link_that_takes_nothing_any_more_is_replaced() {
+    const WRITERS: usize = 24;
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let other = cluster.others(leader)[0];
+    let meta = json!({ "fill": "x".repeat(1000) });
+    let mut writers = Vec::new();
+    for at in 0..WRITERS {
+        let mut writer = Client::new(cluster.server(leader)).await;
+        writer.register(&format!("writer-{at}"), 1).await;
+        writers.push(writer);
+    }
+    cluster.stall(leader, other);
+    for round in 0..4_u16 {
+        for (at, writer) in writers.iter_mut().enumerate() {
+            for port in 1..=60 {
+                let payload = json!({ "username": format!("writer-{at}"), "ip": "::1",
+                    "port": 100 * round + port, "meta": meta });
+                writer.submit("ConnectUser", payload).await;
+            }
+        }
+        for writer in &mut writers {
+            writer.reply(writer.last_id()).await;
+        }
+    }
+    eventually("the two are linked again, and level", async || {
+        let status = cluster.status(leader).await.ok_or("no status")?;
+        let members = status["members"].as_array().ok_or("no members")?;
+        let member = members.iter().find(|member| member["node"] == other).ok_or("no member")?;
+        let level = member["state"] == "up" && member["lag"] == 0;
+        if level { Ok(()) } else { Err(format!("{status}\n{}", cluster.log(leader))) }
+    })
+    .await;
 }

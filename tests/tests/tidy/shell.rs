@@ -6,7 +6,7 @@ use crate::project::{File, project_files};
 
 /// What of the replica the server may name. A message is a [`Frame`] that it passes on, a record is
 /// one that it stores: what is in them has no name here.
-const MAY_NAME: [&str; 46] = [
+const MAY_NAME: [&str; 47] = [
     // The state machine, what goes in and what comes out.
     "Replica",
     "Config",
@@ -14,6 +14,7 @@ const MAY_NAME: [&str; 46] = [
     "Output",
     "LinkId",
     "Refused",
+    "Relayed",
     "NoSession",
     "StopReason",
     "CloseReason",
