@@ -1,6 +1,6 @@
 //! Scenarios of the replica: `alone` as transcripts of one server, the others of several: `cluster`
 //! as clients see it, `copies` of one write in the log, `attaching` links to their sessions, `order`
-//! of what links between servers carry, `cut_off` servers.
+//! of what links between servers carry, `cut_off` servers, `shown` what may be read without asking.
 
 mod alone;
 mod attaching;
@@ -8,6 +8,7 @@ mod cluster;
 mod copies;
 mod cut_off;
 mod order;
+mod shown;
 
 use rollcall_shared::id::{NodeId, RequestId};
 
