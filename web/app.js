@@ -40,15 +40,16 @@ function showPicture() {
   document.body.dataset.view = viewOf(picture);
   showHealth(picture, store.people);
   cluster.show(picture);
-  showClusterId(picture.status?.cluster ?? picture.welcome?.cluster);
+  showClusterId(picture.status?.cluster || picture.welcome?.cluster);
   if (picture.refused) notAllowed(picture.refused);
   else byId("notice").hidden = true;
 }
 
-function viewOf({ refused, state, watching }) {
-  if (refused) return "refused";
+/** Which picture is shown: "last" where it is known to be an old one. */
+function viewOf({ standing, watching }) {
+  if (standing === "refused") return "refused";
   if (!watching) return "loading";
-  return state === "connected" ? "live" : "last";
+  return ["silent", "cut off", "closed"].includes(standing) ? "last" : "live";
 }
 
 function showClusterId(id) {
@@ -90,7 +91,7 @@ function unusable(title, text) {
 function listen() {
   live.onPicture = showPicture;
   live.onNote = ({ tone, text }) => feed.note(tone, text);
-  everySecond(showPicture);
+  everySecond(() => live.tick());
   people.onChoose = (entry) => detail.show(entry);
   detail.onClose = () => {
     people.choose(null);

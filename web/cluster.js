@@ -2,7 +2,7 @@
 // A figure that the server does not tell is not shown.
 
 import { animate, byId, count, el, hostOf, icon, lastDigits, plural, setAttribute, setText } from "./dom.js";
-import { isUp } from "./live.js";
+import { isUp } from "./standing.js";
 import { duration } from "./time.js";
 
 export class Cluster {
@@ -11,15 +11,16 @@ export class Cluster {
   #list = byId("members");
   #facts = new Map();
 
-  show({ status, welcome }) {
+  show({ standing, status, welcome }) {
     const members = status?.members ?? welcome?.members;
     if (!members) return;
-    const here = status?.node ?? welcome?.node;
+    const seenBy = status?.node ?? welcome?.node;
+    const here = standing === "live" || standing === "silent" ? seenBy : undefined;
     const leader = status ? status.leader : welcome.leader;
     setText(byId("cluster-count"), String(members.length));
     const sorted = [...members].sort((a, b) => a.node - b.node);
     if (this.#cards.size === 0) this.#list.replaceChildren();
-    for (const member of sorted) this.#card(member).show(member, { here, leader, status });
+    for (const member of sorted) this.#card(member).show(member, { here, seenBy, leader, status });
     for (const [node, card] of this.#cards) if (!members.some((member) => member.node === node)) this.#drop(node, card);
     if (leader !== this.#leader && this.#leader !== undefined && leader !== null) this.#cards.get(leader)?.crown();
     if (leader !== null) this.#leader = leader;
@@ -82,16 +83,18 @@ class Card {
       this.#url, this.#figures);
   }
 
-  show(member, { here, leader, status }) {
+  show(member, { here, seenBy, leader, status }) {
     const up = isUp(member);
-    const role = !up ? "missing" : member.node === leader ? "leader" : roleOf(member, here, status);
+    const role = !up ? "missing" : member.node === leader ? "leader" : roleOf(member, Boolean(status));
     setAttribute(this.node, "data-role", role);
     setAttribute(this.node, "data-up", String(up));
     this.picture.firstChild.setAttribute("href", up ? "#i-ok" : "#i-bad");
     setText(this.#role, role);
     this.#here.hidden = member.node !== here;
     setText(this.#url, hostOf(member.url));
-    setText(this.#figures, figures(member, here, status).join(" · "));
+    // What the leader says of itself may be older than that it leads.
+    const known = role === "leader" && status ? { ...member, epoch: status.epoch } : member;
+    setText(this.#figures, up ? figures(known, role).join(" · ") : `server ${seenBy} does not reach it`);
   }
 
   /** The leadership came here: one quiet sign. */
@@ -100,28 +103,29 @@ class Card {
   }
 }
 
-function roleOf(member, here, status) {
-  if (member.role) return member.role;
-  if (member.node === here && status?.role) return status.role;
-  // While nobody leads, the others' roles are not known from here.
-  return status?.leader === null ? (member.state ?? "up") : "follower";
+/** The role of a member that the answering server does not follow. */
+function roleOf({ state, role }, told) {
+  // It has not heard yet that another one leads, or leads where the answering server is cut off.
+  if (role === "leader") return "leader before";
+  // A `Welcome` says only who the members are.
+  return told ? (role ?? state) : "member";
 }
 
-function figures(member, here, status) {
-  // What a missing server last said of its links tells nothing about now.
-  if (!isUp(member)) return ["this server does not reach it"];
-  const epoch = member.epoch ?? (member.node === here ? status?.epoch : undefined);
-  const links = member.links ?? (member.node === here ? status?.connections : undefined);
+/** What a missing server last said of itself tells nothing about now. */
+function figures({ epoch, lag, links }, role) {
   const parts = [];
   if (epoch !== undefined) parts.push(`epoch ${count(epoch)}`);
-  if (member.lag !== undefined) parts.push(member.lag === 0 ? "in step" : `${plural(member.lag, "entry", "entries")} behind`);
+  // The leader is what the others are behind.
+  if (lag !== undefined && role !== "leader") parts.push(lag === 0 ? "in step" : `${plural(lag, "entry", "entries")} behind`);
   if (links !== undefined) parts.push(plural(links, "link"));
   return parts.map((part) => part.replaceAll(" ", "\u00a0"));
 }
 
 // Epoch and links stand on the server's card.
 const FACTS = [
+  ["Lookups", "readable", (readable) => (readable ? "answered here" : "not answered here")],
   ["Revision", "revision", lastDigits],
+  ["Committed", "commit", (index) => `entry ${count(index)}`],
   ["Sessions", "sessions", count],
   ["Registrations", "registrations", count],
   ["Subscriptions", "subscriptions", count],

@@ -174,14 +174,34 @@ export interface UserGone extends ChangeBase {
 
 export type Change = UserHere | UserGone;
 
+/** How one server sees itself and the cluster. */
 export interface Status {
   node: number;
+  /** This life of the cluster; "" while the server does not know it. */
   cluster: string;
+  /** A blank server holds nothing yet and waits to be taken in. */
   role: "leader" | "follower" | "candidate" | "blank";
   leader: number | null;
+  /** The number of the leadership. */
   epoch: number;
+  /** Whether the server would answer lookups by itself now. */
+  readable: boolean;
+  /** The last entry of the log that the server knows to be committed. */
+  commit: number;
   revision: number;
-  members: { node: number; url: ServerUrl; state: "up" | "down" }[];
+  /** All servers as this one sees them. What is not known of one is left out. */
+  members: {
+    node: number;
+    url: ServerUrl;
+    /** Whether it is linked to the server that answers, and heard from. */
+    state: "up" | "down";
+    role?: "leader" | "follower" | "candidate" | "blank";
+    epoch?: number;
+    /** Entries of the leader's log that it had not received yet. */
+    lag?: number;
+    /** Client links of it. */
+    links?: number;
+  }[];
   version: string;
   uptime_ms: number;
   connections: number;

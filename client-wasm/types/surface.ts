@@ -203,8 +203,13 @@ export async function failing(rollcall: Rollcall): Promise<ErrorCode | undefined
 
 export type StatusIs = Holds<Equal<Status, {
   node: number; cluster: string; role: "leader" | "follower" | "candidate" | "blank"; leader: number | null; epoch: number;
-  revision: number; members: { node: number; url: ServerUrl; state: "up" | "down" }[]; version: string; uptime_ms: number;
-  connections: number; sessions: number; registrations: number; users: number; subscriptions: number;
+  readable: boolean; commit: number; revision: number;
+  members: {
+    node: number; url: ServerUrl; state: "up" | "down"; role?: "leader" | "follower" | "candidate" | "blank"; epoch?: number;
+    lag?: number; links?: number;
+  }[];
+  version: string; uptime_ms: number; connections: number; sessions: number; registrations: number; users: number;
+  subscriptions: number;
 }>>;
 
 export type WelcomeIs = Holds<Equal<Welcome, {

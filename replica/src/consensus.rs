@@ -267,17 +267,20 @@ impl Consensus {
         if self.outputs.is_empty() {
             self.flush();
         }
-        let mut output = self.outputs.pop_front()?;
-        // Numbered only now, so that a report can go before what waits already.
-        if let Output::Send { peer, link, frame } = &mut output
-            && let Some(peer) = self.peers.get_mut(peer).filter(|peer| peer.link == *link)
-        {
-            frame.number = peer.number_next();
+        loop {
+            let mut output = self.outputs.pop_front()?;
+            // Numbered only now, so that a report can go before what waits already. What waited for a
+            // link that has ended meanwhile has no number, and goes nowhere.
+            if let Output::Send { peer, link, frame } = &mut output {
+                let on = self.peers.get_mut(peer).filter(|peer| peer.link == *link);
+                let Some(peer) = on else { continue };
+                frame.number = peer.number_next();
+            }
+            if let Output::Stop(_) = output {
+                self.outputs.clear();
+            }
+            return Some(output);
         }
-        if let Output::Stop(_) = output {
-            self.outputs.clear();
-        }
-        Some(output)
     }
 
     /// Appends a command to the log.

@@ -3,6 +3,7 @@
 //! Here is the command line only; each command lives in the module of its name.
 
 mod dev;
+mod figures;
 mod npm;
 mod process;
 mod search;
@@ -30,6 +31,8 @@ Builds, runs and tests Rollcall.
   cargo xtask simulate ARGS…  run simulated clusters from seeds and check the replication protocol
                               after every step, for example --seeds 100000; --help tells more
   cargo xtask check NAME…     explore models of small clusters whole; --help names them
+  cargo xtask figures NAME…   measure how long a cluster does not serve when a server is killed,
+                              stopped or shut down; --help tells more
   cargo xtask web             build the browser client to target/web/client
   cargo xtask npm             write the npm package to target/npm/rollcall-client
 ";
@@ -53,6 +56,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test", filter] if !filter.starts_with('-') => test::run(&Workspace::load()?, filter),
         ["simulate", rest @ ..] => search::simulate(&Workspace::load()?, rest),
         ["check", rest @ ..] => search::check(&Workspace::load()?, rest),
+        ["figures", rest @ ..] => figures::run(&Workspace::load()?, rest),
         ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h", ..] => {

@@ -279,7 +279,11 @@ impl Consensus {
         let due = leader.appended.iter().rev().find(old).map_or(leader.init, |(_, last)| *last);
         let penalised = self.leases.penalties.get(&node).is_some_and(|p| p.until > self.now);
         let keeps_up = received >= self.commit.max(due);
-        if !leader.settled || !leader.complete || penalised || !keeps_up || !self.counts_now(node) {
+        // What it holds of this epoch cannot be committed yet: it would make reads wait for that,
+        // while this leader knows a point before it (R15).
+        let waits = self.now < leader.commit_from;
+        let serves = leader.settled && leader.complete && !waits;
+        if !serves || penalised || !keeps_up || !self.counts_now(node) {
             return Duration::ZERO;
         }
         if planted(Fault::GrantBeyondLease) {
@@ -465,6 +469,7 @@ impl Consensus {
         }
         self.admit(node);
         self.advance_commit();
+        self.hand_over();
         Ok(())
     }
 

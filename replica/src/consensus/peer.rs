@@ -278,10 +278,16 @@ impl Consensus {
         }
     }
 
-    /// Closes the links to all, so that the next HELLO names the cluster (R26).
+    /// Closes the links to all, so that the next HELLO names the cluster (R26). That says nothing of
+    /// the leader: it is suspected when nothing is heard of it on the next link either.
     pub(super) fn close_all_links(&mut self) {
+        let contact = self.contact.take();
         for node in self.peers.keys().copied().collect::<Vec<_>>() {
             self.close_link(node, CloseReason::Joined);
+        }
+        if contact.is_some() {
+            self.contact = contact;
+            self.await_contact();
         }
     }
 

@@ -162,14 +162,17 @@ fn origin_allowed(headers: &HeaderMap, local: SocketAddr, context: &Context) -> 
     let Ok(origin) = origin.to_str() else { return false };
     let config = &context.config;
     let listed = config.allow_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
-    let own = origin == format!("http://{local}") || Some(origin) == own_origin(context).as_deref();
+    // The console of any member may: it goes on with another server when its own is lost.
+    let is_of = |url: &str| Some(origin) == console_origin(url).as_deref();
+    let own = origin == format!("http://{local}")
+        || context.members(local).iter().any(|member| is_of(&member.url));
     let open = config.listen.ip().is_loopback() && !context.resolver.wants_token();
     listed || own || open && is_loopback_origin(origin)
 }
 
-/// The origin of the console under the advertised URL.
-fn own_origin(context: &Context) -> Option<String> {
-    let uri: Uri = context.url.as_ref()?.parse().ok()?;
+/// The origin of the console of a server that clients reach under this URL.
+fn console_origin(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
     let scheme = if uri.scheme_str() == Some("wss") { "https" } else { "http" };
     Some(format!("{scheme}://{}", uri.authority()?))
 }
@@ -189,6 +192,13 @@ fn is_loopback_origin(origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_console_has_the_origin_of_its_server() {
+        let origin = |url| console_origin(url).unwrap();
+        assert_eq!(origin("ws://127.0.0.1:7102/ws"), "http://127.0.0.1:7102");
+        assert_eq!(origin("wss://rollcall.example/ws"), "https://rollcall.example");
+    }
 
     #[test]
     fn loopback_origins_are_names_of_this_machine() {

@@ -38,6 +38,17 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn start() -> Self {
+        for _ in 1..STARTS {
+            if let Some(driver) = Self::try_start() {
+                return driver;
+            }
+        }
+        Self::try_start().expect("chromedriver says on which port it listens")
+    }
+
+    /// Starts a driver; none if it ended at once. It takes a free port of IPv6, and then the same one
+    /// of IPv4, which may be one of a server under test.
+    fn try_start() -> Option<Self> {
         let folder = TempDir::with_prefix("rollcall-browser-").expect("a temporary folder");
         let spawned = Command::new("chromedriver")
             .arg("--port=0")
@@ -67,8 +78,8 @@ impl Driver {
         let port = port.recv_timeout(PATIENCE);
         // From here on the processes are ended by dropping.
         let mut driver = Self { child, port: 0, folder };
-        driver.port = port.expect("chromedriver says on which port it listens");
-        driver
+        driver.port = port.ok()?;
+        Some(driver)
     }
 
     pub(super) fn url(&self) -> String {
@@ -153,6 +164,9 @@ fn processes() -> impl Iterator<Item = (u32, u32)> {
         Some((pid, parent))
     })
 }
+
+/// How often to try to start a driver.
+const STARTS: usize = 5;
 
 /// Headless, alone and quiet: no service of its own, no first steps, no sandbox (tests run as root
 /// in containers, and see only our own pages).

@@ -1,9 +1,10 @@
 //! The commands that talk to a cluster: what they print, for people and as JSON, and how they end.
 
 use rollcall_tests::{
+    cluster::Cluster,
     command::{Finished, Running, run},
     server::Server,
-    wire::Client,
+    wire::{Client, eventually},
 };
 use serde_json::{Value, json};
 
@@ -66,10 +67,100 @@ async fn status_shows_the_server() {
     let server = Server::start();
     let text = ask(&server, &["status"]).await;
     assert_eq!(text.code, Some(0), "{}", text.stderr);
-    assert!(text.stdout.contains("leader"), "{}", text.stdout);
+    for said in [
+        "health    Healthy: 1 of 1, server 1 leads\n",
+        "server    1, leader\n",
+        "lookups   answered here\n",
+    ] {
+        assert!(text.stdout.contains(said), "no {said:?} in {}", text.stdout);
+    }
     let status = parse(&ask(&server, &["status", "--json"]).await.stdout);
     assert_eq!((&status["node"], &status["leader"]), (&json!(1), &json!(1)));
     assert_eq!(status["members"][0]["url"], server.url());
+}
+
+/// Waits until `rollcall status` of a server has a line of exactly these words for each, however many
+/// spaces are between them; returns all that it says. The lines depend on the status as JSON, which
+/// may have changed meanwhile: then it is asked again. None are expected of a status that is not yet
+/// the one that is waited for.
+async fn status_says(
+    cluster: &Cluster,
+    id: u64,
+    expected: impl Fn(&Value) -> Option<Vec<String>>,
+) -> String {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    eventually("the status in words", async || {
+        let before = cluster.status(id).await.ok_or("no status")?;
+        let text = ask(cluster.server(id), &["status"]).await;
+        let after = cluster.status(id).await.ok_or("no status")?;
+        if (&before["leader"], &before["epoch"]) != (&after["leader"], &after["epoch"]) {
+            return Err(format!("it changes from {before} to {after}"));
+        }
+        let lines = expected(&before).ok_or_else(|| before.to_string())?;
+        let said: Vec<String> = text.stdout.lines().map(words).collect();
+        let missing: Vec<_> = lines.iter().filter(|line| !said.contains(line)).collect();
+        let right = text.code == Some(0) && missing.is_empty();
+        if right { Ok(text.stdout) } else { Err(format!("no {missing:?} in {text:?}")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn status_shows_the_cluster_and_who_leads_it() {
+    let mut cluster = Cluster::start(3).await;
+    let asked = cluster.others(cluster.leader().await)[0];
+    let urls = [1, 2, 3].map(|id| cluster.url(id));
+    let url = |id: u64| &urls[id as usize - 1];
+    status_says(&cluster, asked, |status| {
+        let (leader, epoch) = (status["leader"].as_u64()?, &status["epoch"]);
+        let member = |id: u64| {
+            // The command itself is the one link.
+            let links = if id == asked { "1 link" } else { "0 links" };
+            let url = url(id);
+            match id == leader {
+                true => format!("member {id} * leader epoch {epoch} {links} {url}"),
+                false => format!("member {id} follower epoch {epoch} in step {links} {url}"),
+            }
+        };
+        let mut lines: Vec<_> = (1..=3).map(member).collect();
+        lines.push(format!("health Healthy: 3 of 3, server {leader} leads"));
+        lines.push(format!("leader {leader}, epoch {epoch}"));
+        Some(lines)
+    })
+    .await;
+
+    // By now the one that is asked may lead.
+    let leader = cluster.leader().await;
+    let first = if leader == asked { cluster.others(asked)[0] } else { leader };
+    cluster.kill9(first);
+    let text = status_says(&cluster, asked, |status| {
+        let leader = status["leader"].as_u64().filter(|leader| *leader != first)?;
+        let words = format!("2 of 3, server {leader} leads. Server {first} is down");
+        let down = format!("member {first} down {}", url(first));
+        Some(vec![format!("health Degraded: {words}"), down])
+    })
+    .await;
+    assert_eq!(text.lines().filter(|line| line.contains(" * ")).count(), 1, "{text}");
+
+    let last = cluster.running_but(&[asked])[0];
+    cluster.kill9(last);
+    let lost = format!("Servers {} and {} are down", first.min(last), first.max(last));
+    let text = status_says(&cluster, asked, |_| {
+        let means = "Until 2 of 3 are together, nothing changes and nobody is looked up";
+        let health = format!("health No quorum: 1 of 3. {lost}. {means}");
+        Some(vec![health, "lookups not answered here".to_owned()])
+    })
+    .await;
+    assert!(text.contains("\nleader    unknown, epoch "), "{text}");
+    assert!(!text.contains(" * "), "nobody leads: {text}");
+
+    // Without its memory it knows no cluster, and says so.
+    cluster.restart(last).await;
+    let text = status_says(&cluster, last, |_| {
+        Some(vec![format!("server {last}, blank"), "cluster unknown".to_owned()])
+    })
+    .await;
+    assert!(text.contains("\nleader    unknown, epoch "), "{text}");
 }
 
 #[tokio::test]

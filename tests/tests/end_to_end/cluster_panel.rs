@@ -67,9 +67,8 @@ async fn the_top_bar_says_that_nothing_is_known_any_more_and_who_is_there_again(
 async fn a_cluster_of_several_servers_is_a_card_for_each() {
     let server = Server::start();
     let console = Console::open("cards", &server).await;
-    // As of servers that report more than this version does: a panel of its own shows it, in a
-    // place of its own.
-    let script = format!("{SHOW_THREE} {MEMBERS}");
+    // More kinds than a real one has at once: a panel of its own shows them, in a place of its own.
+    let script = format!("{SHOW_SIX} {MEMBERS}");
     let card = |node: &str, role: &str, up: &str, title: &str, figures: &str| {
         let url = format!("127.0.0.1:710{node}");
         json!({ "node": node, "role": role, "up": up, "title": title, "url": url, "figures": figures })
@@ -83,10 +82,14 @@ async fn a_cluster_of_several_servers_is_a_card_for_each() {
             "Server 1 follower this page",
             "epoch 9 · in step · 12 links"
         ),
-        card("2", "leader", "true", "Server 2 leader", "epoch 9"),
-        card("3", "missing", "false", "Server 3 missing", "this server does not reach it"),
+        card("2", "leader", "true", "Server 2 leader", "epoch 9 · 1 link"),
+        card("3", "missing", "false", "Server 3 missing", "server 1 does not reach it"),
+        card("4", "blank", "true", "Server 4 blank", "epoch 0 · 1,204 entries behind · 0 links"),
+        // It has not heard yet that another one leads.
+        card("5", "leader before", "true", "Server 5 leader before", "epoch 8 · 2 links"),
+        card("6", "up", "true", "Server 6 up", ""),
     ]);
-    console.page.assert_equal("three cards", found, expected).await;
+    console.page.assert_equal("six cards", found, expected).await;
 }
 
 fn known_id(found: &Value) -> Result<Value, String> {
@@ -109,11 +112,14 @@ const FACTS: &str = "return Object.fromEntries([...document.querySelectorAll('#f
     .map(fact => [fact.querySelector('dt').textContent, fact.querySelector('dd').textContent]))";
 
 /// Puts another list in the place of the panel's, which the page goes on to fill elsewhere.
-const SHOW_THREE: &str = "const { Cluster } = await import(location.origin + '/cluster.js'); \
+const SHOW_SIX: &str = "const { Cluster } = await import(location.origin + '/cluster.js'); \
     const list = document.getElementById('members'); \
     list.replaceWith(list.cloneNode(false)); \
-    const url = node => `ws://127.0.0.1:710${node}/ws`; \
-    const members = [{ node: 3, url: url(3), state: 'down', links: 4 }, { node: 2, url: url(2), state: 'up', epoch: 9 }, \
-        { node: 1, url: url(1), state: 'up', lag: 0 }]; \
+    const member = (node, more) => ({ node, url: `ws://127.0.0.1:710${node}/ws`, state: 'up', ...more }); \
+    const members = [member(3, { state: 'down', role: 'leader', links: 4 }), \
+        member(2, { role: 'leader', epoch: 8, lag: 0, links: 1 }), \
+        member(1, { role: 'follower', epoch: 9, lag: 0, links: 12 }), \
+        member(4, { role: 'blank', epoch: 0, lag: 1204, links: 0 }), \
+        member(5, { role: 'leader', epoch: 8, links: 2 }), member(6)]; \
     const status = { node: 1, role: 'follower', leader: 2, epoch: 9, connections: 12, members }; \
-    new Cluster().show({ status });";
+    new Cluster().show({ standing: 'live', status });";

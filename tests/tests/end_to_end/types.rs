@@ -1,7 +1,7 @@
 //! Objects held against the browser client's TypeScript types: exactly the properties that an
 //! interface declares, each of its type.
 //!
-//! Reads as much TypeScript as those interfaces need: a property on a line, objects in braces.
+//! Reads as much TypeScript as those interfaces need: a property or a comment on a line, objects in braces.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,10 @@ use serde_json::Value;
 pub(crate) fn check(types: &str, interface: &str, value: &Value) {
     let start = format!("export interface {interface} {{");
     let rest = types.split_once(&start).unwrap_or_else(|| panic!("no {interface} in\n{types}")).1;
-    let body = &rest[..end_of_braces(rest)];
-    check_object(interface, body, value);
+    let is_comment = |line: &&str| line.trim_start().starts_with("/**");
+    let body: Vec<_> =
+        rest[..end_of_braces(rest)].lines().filter(|line| !is_comment(line)).collect();
+    check_object(interface, &body.join("\n"), value);
 }
 
 #[track_caller]
@@ -90,7 +92,7 @@ fn end_of_braces(text: &str) -> usize {
 
 #[test]
 fn what_differs_from_the_types_is_found() {
-    let types = "export interface A {\n  n: number;\n  s?: \"x\" | null;\n  o: { a: string; b: { c: boolean } }[];\n}\n";
+    let types = "export interface A {\n  /** One: or two; */\n  n: number;\n  s?: \"x\" | null;\n  o: { a: string; b: { c: boolean } }[];\n}\n";
     let good = serde_json::json!({ "n": 1, "o": [{ "a": "", "b": { "c": true } }] });
     check(types, "A", &good);
     let bad =

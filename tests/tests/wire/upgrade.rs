@@ -60,6 +60,23 @@ async fn pages_of_any_loopback_origin_may_connect() {
     }
 }
 
+/// A console goes on with another server when its own is lost, wherever origins are looked at.
+#[tokio::test]
+async fn the_consoles_of_the_other_members_may_connect() {
+    let table = "[tokens]\nsecret = \"ann\"\n";
+    let member = |id: u32| format!("--member={id}=ws://127.0.0.1:{id}/peer");
+    let server = Server::with_tokens(table, &[&member(2), &member(3)]);
+    for (origin, status) in [
+        ("http://127.0.0.1:2", 101),
+        ("http://127.0.0.1:3", 101),
+        ("http://127.0.0.1:4", 403),
+        ("https://127.0.0.1:2", 403),
+    ] {
+        let header = format!("Origin: {origin}\r\n");
+        assert_eq!(http::upgrade(&server, &header).await.status, status, "{origin}");
+    }
+}
+
 #[tokio::test]
 async fn pages_of_other_origins_may_not() {
     let server = Server::start();

@@ -1,7 +1,7 @@
 //! What a link between servers carries about sessions: nothing before it has begun and the links of
 //! clients are reported (R32), and no answer to what an earlier link asked.
 
-use rollcall_shared::id::RequestId;
+use rollcall_shared::id::{NodeId, RequestId};
 
 use super::{carry, open, poll, relink, sequence, tell_only, told};
 use crate::command::{Applied, Write, Written};
@@ -97,4 +97,18 @@ fn a_session_is_told_only_on_the_link_that_asked() {
     assert!(!on_its_way(&world, 3, 1, fresh).iter().any(session));
     world.settle();
     assert_eq!(told(&mut world, 1, link).len(), 1);
+}
+
+/// Sent all the same, it would have no number, and the other server would take it for damage.
+#[test]
+fn what_waits_for_a_link_that_has_ended_goes_nowhere() {
+    let mut world = World::started(3);
+    let link = world.link(1, "c");
+    open(&mut world, 1, link, 1);
+    told(&mut world, 1, link);
+    tell_only(&mut world, 1, number(link, 2));
+    let ended = world.server(1).links[&3];
+    tell_only(&mut world, 1, Input::PeerDown { peer: NodeId(3), link: ended });
+    poll(&mut world, 1);
+    assert!(on_its_way(&world, 1, 3, ended).is_empty());
 }

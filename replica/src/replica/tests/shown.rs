@@ -67,3 +67,43 @@ fn a_server_that_has_stopped_waits_for_nothing() {
     replica.handle_timeout(now + Duration::from_secs(60));
     assert!(replica.poll_output().is_none());
 }
+
+/// A new leader may commit nothing while leases of the old one may run, and answers reads all the
+/// same: so do its followers, although they hold more by then.
+#[test]
+fn reads_do_not_wait_for_writes_that_may_not_commit_yet() {
+    let mut world = World::started(3);
+    world.pass(1_000);
+    world.crash(3);
+    while world.leader().is_none() {
+        world.pass(1);
+    }
+    let leader = world.leader().unwrap();
+    let link = world.link(leader, "c");
+    connect(&mut world, leader, link, 1, "ann");
+    // Several heartbeats, with which a lease could be given.
+    world.pass(80);
+    assert_eq!(super::online(&world, leader), 0, "nothing is committed yet");
+    for id in [1, 2] {
+        let read = world.read(id);
+        world.pass(5);
+        assert!(world.is_read(id, read), "server {id}");
+    }
+    world.pass(100);
+    assert_eq!(super::online(&world, leader), 1);
+}
+
+#[test]
+fn a_leader_hands_over_as_soon_as_its_last_write_is_there() {
+    let mut world = World::started(3);
+    world.pass(1_000);
+    let link = world.link(3, "c");
+    connect(&mut world, 3, link, 1, "ann");
+    let write = super::Write::Sequence { count: 1 };
+    tell_only(&mut world, 3, Input::Write { link, request: super::RequestId(2), write });
+    tell_only(&mut world, 3, Input::Shutdown);
+    let before = world.now;
+    world.settle();
+    assert_eq!(world.leader(), Some(2), "no heartbeat is waited for");
+    assert_eq!(world.now, before);
+}
