@@ -83,6 +83,11 @@ impl Metrics {
     }
 
     /// The value of a sample, by its name and labels as they are written; 0 where there is none,
+    /// Whether there is such a sample.
+    pub fn has(&self, sample: &str) -> bool {
+        self.0.lines().any(|line| line.strip_prefix(sample).is_some_and(|it| it.starts_with(' ')))
+    }
+
     /// as for a label that nothing was counted for yet.
     pub fn value(&self, sample: &str) -> f64 {
         let of = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();

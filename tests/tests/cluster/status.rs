@@ -130,14 +130,34 @@ async fn metrics_show_who_leads_and_what_is_passed_on() {
         for other in cluster.others(id) {
             let sample = format!("rollcall_member_up{{member=\"{other}\"}}");
             assert_eq!(metrics.value(&sample), 1.0, "server {id}: {sample}");
+            // Only the leader knows how far the others are.
+            let lag = format!("rollcall_member_lag_entries{{member=\"{other}\"}}");
+            assert_eq!(metrics.has(&lag), id == leader, "server {id}: {lag}");
         }
     }
+    let before = Metrics::of(cluster.server(leader)).await;
     cluster.kill9(leader);
     let next = cluster.leader().await;
     let metrics = Metrics::of(cluster.server(next)).await;
     assert_eq!(metrics.value(&format!("rollcall_member_up{{member=\"{leader}\"}}")), 0.0);
-    assert!(metrics.value("rollcall_elections_total") >= 1.0);
-    assert!(metrics.value("rollcall_epoch") >= 1.0);
+    assert!(metrics.value("rollcall_elections_total") >= 2.0, "the first leader and this one");
+    assert!(metrics.value("rollcall_epoch") > before.value("rollcall_epoch"));
+    // A server alone has no lease, follows nobody, and sends its clients away.
+    let last = cluster.others(leader).into_iter().find(|id| *id != next).expect("there are three");
+    eventually("it answers by itself", async || value_is(&cluster, last, LEASE, 1.0).await).await;
+    cluster.kill9(next);
+    eventually("its lease ends", async || value_is(&cluster, last, LEASE, 0.0).await).await;
+    let cut_off = "rollcall_cut_off_total";
+    eventually("it is cut off", async || value_is(&cluster, last, cut_off, 1.0).await).await;
+    let metrics = Metrics::of(cluster.server(last)).await;
+    assert_eq!(metrics.value("rollcall_role{role=\"leader\"}"), 0.0);
+}
+
+const LEASE: &str = "rollcall_read_lease";
+
+async fn value_is(cluster: &Cluster, id: u64, sample: &str, wanted: f64) -> Result<(), String> {
+    let found = Metrics::of(cluster.server(id)).await.value(sample);
+    if found == wanted { Ok(()) } else { Err(format!("{sample} is {found}")) }
 }
 
 /// How many requests for numbers a server could not answer by itself.

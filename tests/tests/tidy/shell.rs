@@ -104,6 +104,23 @@ fn nobody_looks_into_a_frame_or_a_record() {
     }
 }
 
+/// A lease that the machine slept through is over (R20 of docs/replication.md).
+#[test]
+fn what_drives_the_replica_reads_a_clock_that_counts_suspended_time() {
+    let files = server_files();
+    let text = |path: &str| {
+        let file = files.iter().find(|file| file.path == std::path::Path::new(path));
+        file.unwrap_or_else(|| panic!("{path} is missing")).text.as_str()
+    };
+    assert!(text("server/src/clock.rs").contains("ClockId::Boottime"));
+    for path in ["server/src/node.rs", "server/src/context.rs", "server/src/peers.rs"] {
+        assert!(text(path).contains("clock::now()"), "{path} reads no clock");
+        for other in ["Instant::now", "SystemTime"] {
+            assert!(!text(path).contains(other), "{path} reads another clock: {other}");
+        }
+    }
+}
+
 /// The code of the server without its tests in files of their own.
 fn server_files() -> Vec<File> {
     let is_code = |file: &File| {
