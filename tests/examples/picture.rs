@@ -1,4 +1,5 @@
-//! Takes the README's picture: a console with about forty people and something going on.
+//! Takes the README's picture: the console of three servers with about forty people and something
+//! going on.
 //!
 //! After `cargo xtask web` and `cargo build`:
 //! `ROLLCALL_BIN=$PWD/target/debug/rollcall cargo run -p rollcall-tests --example picture -- docs/images/console.png`
@@ -7,15 +8,15 @@
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use rollcall_client::{Client, Ip, Registration};
-use rollcall_tests::{browser::Browser, server::Server};
+use rollcall_tests::{browser::Browser, cluster::Cluster};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() {
     let path = std::env::args().nth(1).expect("the picture's path as argument");
-    let server = Server::with(&["--session-grace-ms", "1500"]);
-    let page = Browser::open("picture", &server.http()).await;
+    let cluster = Cluster::with(3, &["--session-grace-ms", "1500"]).await;
+    let page = Browser::open("picture", &cluster.http(1)).await;
     page.wait_true("the console", "return document.body.dataset.view === 'live'").await;
 
     // The window's frame counts in its size.
@@ -24,7 +25,8 @@ async fn main() {
 
     let mut clients = Vec::new();
     for (index, (name, device)) in PEOPLE.into_iter().enumerate() {
-        let client = Client::connect([server.url()]).await.expect("the server runs");
+        let url = cluster.url(index as u64 % 3 + 1);
+        let client = Client::connect([url]).await.expect("the server runs");
         client.connect_user(name, place(index).device(device)).await.expect("the name is free");
         clients.push((name, device, client));
         // Real time, so that the curve of the last minute is one.
