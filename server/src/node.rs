@@ -17,6 +17,7 @@ use rollcall_replica::consensus::StopReason;
 use rollcall_replica::consensus::ids::{Lsn, PeerLink, ReadId};
 use rollcall_replica::{Input, LinkId, Output, Relayed, Replica, Users};
 use rollcall_shared::id::{NodeId, Revision};
+use rollcall_shared::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
@@ -208,7 +209,7 @@ impl Node {
         inputs
     }
 
-    fn feed_peer(&mut self, now: rollcall_shared::time::Instant, event: FromPeer) {
+    fn feed_peer(&mut self, now: Instant, event: FromPeer) {
         match event {
             FromPeer::Up { peer, link, outbox } => {
                 self.peers.insert(peer, Peer { link, outbox });
@@ -334,3 +335,6 @@ impl Node {
 
 /// The most batches of other servers in one round.
 const FROM_PEERS: usize = 64;
+
+#[cfg(test)]
+mod tests;

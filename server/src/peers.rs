@@ -56,6 +56,15 @@ pub(crate) struct Outbox {
     _held: oneshot::Sender<Infallible>,
 }
 
+/// An outbox for so many messages, and the link's end of it.
+pub(crate) fn outbox(
+    room: usize,
+) -> (Outbox, mpsc::Receiver<ToPeer>, oneshot::Receiver<Infallible>) {
+    let (to_link, due) = mpsc::channel(room);
+    let (held, given_up) = oneshot::channel();
+    (Outbox { due: to_link, _held: held }, due, given_up)
+}
+
 /// What the node tells a link.
 #[derive(Debug)]
 pub(crate) enum ToPeer {
@@ -210,9 +219,7 @@ impl Peers {
         }
         self.context.metrics.peer_linked(peer);
         tracing::debug!(%peer, %address, "linked");
-        let (to_link, due) = mpsc::channel(TO_PEER);
-        let (held, given_up) = oneshot::channel();
-        let outbox = Outbox { due: to_link, _held: held };
+        let (outbox, due, given_up) = outbox(TO_PEER);
         // An error means that the node has ended, and so does the link at once.
         let _ = self.to_node.send(FromPeer::Up { peer, link, outbox }).await;
         let end = link::drive(self, peer, &current, socket, due, given_up).await;

@@ -65,18 +65,18 @@ pub(super) async fn keep_linked(peers: Rc<Peers>, to: NodeId, url: String) {
 type Dialled = (Introduction, WebSocketStream<Metered>, SocketAddr);
 
 async fn dial(peers: &Peers, to: NodeId, url: &str) -> Result<Dialled, Fault> {
-    let unreachable = |why: String| Fault::Unreachable(why);
-    let uri: Uri = url.parse().map_err(|_| unreachable("no URL".to_owned()))?;
+    let unreachable = |why: &dyn std::fmt::Display| Fault::Unreachable(why.to_string());
+    let uri: Uri = url.parse().map_err(|_| unreachable(&"no URL"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let connecting = TcpStream::connect((host, uri.port_u16().unwrap_or_default()));
     let stream = match timeout(PATIENCE, connecting).await {
-        Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
-        Err(_) => return Err(unreachable("the connection takes too long".to_owned())),
+        Ok(connected) => connected.map_err(|error| unreachable(&error))?,
+        Err(_) => return Err(unreachable(&"the connection takes too long")),
     };
     // Messages must not wait for more of them.
     let _ = stream.set_nodelay(true);
-    let address = stream.peer_addr().map_err(|error| unreachable(error.to_string()))?;
-    let mut request = uri.into_client_request().map_err(|error| unreachable(error.to_string()))?;
+    let address = stream.peer_addr().map_err(|error| unreachable(&error))?;
+    let mut request = uri.into_client_request().map_err(|error| unreachable(&error))?;
     let headers = request.headers_mut();
     headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     greeting::introduce(headers, &peers.introduction());
@@ -86,7 +86,7 @@ async fn dial(peers: &Peers, to: NodeId, url: &str) -> Result<Dialled, Fault> {
     let (socket, response) = match timeout(PATIENCE, handshake).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => return Err(fault_of(error)),
-        Err(_) => return Err(unreachable("it does not answer".to_owned())),
+        Err(_) => return Err(unreachable(&"it does not answer")),
     };
     let other = recognise(peers, to, &response)?;
     Ok((other, socket, address))

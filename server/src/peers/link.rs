@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use rollcall_replica::consensus::message::Frame;
 use rollcall_replica::consensus::peer::CloseReason;
 use rollcall_replica::wire;
 use rollcall_shared::id::NodeId;
@@ -120,11 +121,7 @@ async fn read(
 }
 
 /// What a message is: a frame for the node, or nothing for it.
-fn take(
-    peers: &Peers,
-    peer: NodeId,
-    message: Message,
-) -> Result<Option<rollcall_replica::consensus::message::Frame>, End> {
+fn take(peers: &Peers, peer: NodeId, message: Message) -> Result<Option<Frame>, End> {
     match message {
         Message::Binary(bytes) => match wire::decode(&bytes) {
             Ok(frame) => Ok(Some(frame)),

@@ -1,14 +1,17 @@
 //! Whoever knocks at `/peer` and is none of the servers, or is another one than it should be: refused
 //! with a reason, counted, and nobody else is disturbed.
 
+use std::{net::Ipv4Addr, time::Duration};
+
 use rollcall_tests::{
     cluster::Cluster,
     http::{Metrics, Response},
     raw::{BINARY, FINAL, RawLink, TEXT, frame_header},
     server::Server,
-    wire::eventually,
+    wire::{eventually, within},
     witness::Witness,
 };
+use tokio::{net::TcpListener, time::Instant};
 
 /// What a server of a cluster of three says of itself when it dials.
 #[derive(Clone, Copy)]
@@ -237,4 +240,25 @@ async fn refused_for(cluster: &Cluster, id: u64, reason: &str) {
         if refused >= 1.0 { Ok(()) } else { Err(format!("{reason}: {}", cluster.log(id))) }
     })
     .await;
+}
+
+/// Where nobody answers as a server, it is asked again for ever, but not without a pause.
+#[tokio::test]
+async fn a_server_that_is_not_there_is_dialled_with_patience() {
+    const DIALS: usize = 8;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let member = format!("1=ws://{address}/peer");
+    let mut server = Server::begin(2, vec!["--member".to_owned(), member]);
+    server.listens().await;
+    let mut dialled = Vec::new();
+    while dialled.len() < DIALS {
+        // Whoever dials finds the connection closed.
+        drop(within("a dial", listener.accept()).await.expect("it is accepted"));
+        dialled.push(Instant::now());
+    }
+    // The pauses before the last three are 160, 320 and 500 ms; the machine may blur that, but not
+    // to nothing.
+    let waited = dialled[DIALS - 1] - dialled[DIALS - 4];
+    assert!(waited > Duration::from_millis(500), "only {waited:?}");
 }
