@@ -58,6 +58,9 @@ use transfer::Staging;
 
 /// The most entries that wait to be committed.
 pub const MAX_UNCOMMITTED: u64 = 65_536;
+/// The most entries of a leader that wait for its own disk: others may commit them without it, and
+/// what waits is in memory.
+pub const MAX_UNSTORED: u64 = 2 * MAX_UNCOMMITTED;
 
 /// The state machine.
 #[derive(Clone, Debug)]
@@ -292,7 +295,9 @@ impl Consensus {
         if !self.takes_commands() {
             return Err(Rejected::NotLeader);
         }
-        if self.stored.log.last().0 - self.commit.0 >= MAX_UNCOMMITTED {
+        let last = self.stored.log.last().0;
+        let unstored = last - self.marks.durable.0.min(last);
+        if last - self.commit.0 >= MAX_UNCOMMITTED || unstored >= MAX_UNSTORED {
             return Err(Rejected::Overloaded);
         }
         Ok(self.append(Op::Command(command)))

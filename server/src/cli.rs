@@ -12,6 +12,7 @@ pub(crate) mod escape;
 pub(crate) mod failure;
 mod lookup;
 mod output;
+mod readmit;
 mod sequence;
 mod serve;
 pub(crate) mod settings;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     Status(status::Status),
     Bench(bench::Bench),
+    Readmit(readmit::Readmit),
 }
 
 impl Command {
@@ -83,6 +85,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Watch(watch) => current_thread()?.block_on(watch.run()),
         Command::Status(status) => current_thread()?.block_on(status.run()),
         Command::Bench(bench) => all_cores()?.block_on(bench.run()),
+        Command::Readmit(readmit) => readmit.run(),
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Config {
     /// The WebSocket URL by which clients reach this server, where it is not what `listen` says
     /// (all interfaces, a proxy in front). Default: made from `listen`.
     pub advertise: Option<String>,
+    /// The folder in which the state is kept. Default none: it is kept in memory, and gone with the
+    /// process.
+    pub data_dir: Option<PathBuf>,
     /// A TOML file that maps tokens to principals. Default none: clients need no token, and each
     /// client id is its own principal.
     pub tokens: Option<PathBuf>,
@@ -63,6 +66,7 @@ impl Config {
             listen,
             members: Vec::new(),
             advertise: None,
+            data_dir: None,
             tokens: None,
             allow_origins: Vec::new(),
             session_grace: Duration::from_millis(SESSION_GRACE_MS),

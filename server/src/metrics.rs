@@ -2,6 +2,8 @@
 //!
 //! Each metric is documented by its help text, which `docs/operations.md` repeats.
 
+mod storage;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use prometheus_client::registry::Registry;
 use rollcall_replica::{Relayed, Users};
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::{ErrorCode, RequestKind, Role};
+pub(crate) use storage::StorageMetrics;
 
 /// All metrics of a server.
 pub(crate) struct Metrics {
@@ -45,6 +48,7 @@ pub(crate) struct Metrics {
     peers_refused: Family<ReasonLabels, Counter>,
     peer_links: Family<MemberLabels, Counter>,
     peer_bytes: Family<WayLabels, Counter>,
+    storage: StorageMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -138,6 +142,7 @@ impl Metrics {
             peers_refused: Family::default(),
             peer_links: Family::default(),
             peer_bytes: Family::default(),
+            storage: StorageMetrics::default(),
         };
         metrics.register();
         metrics.register_cluster();
@@ -198,6 +203,12 @@ impl Metrics {
         to.register("peer_links_refused", help, self.peers_refused.clone());
         let help = "Bytes of messages to and from other servers";
         to.register("peer_bytes", help, self.peer_bytes.clone());
+        self.storage.register(to);
+    }
+
+    /// Those of the disk.
+    pub(crate) fn storage(&self) -> StorageMetrics {
+        self.storage.clone()
     }
 
     /// The text for `/metrics` in the OpenMetrics form.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +26,8 @@ use rollcall_replica::consensus::journal::Stored;
 use rollcall_replica::directory::Bounds;
 use rollcall_replica::handshake::Doorkeeper;
 use rollcall_replica::{Replica, Users};
-use rollcall_shared::id::Revision;
+use rollcall_shared::id::{NodeId, Revision};
+use rollcall_storage::OpenError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -39,7 +41,7 @@ use crate::node::{self, Node};
 use crate::peers::{self, Arrival};
 use crate::principals::{Resolver, TokensError};
 use crate::shard::Shard;
-use crate::storage::Memory;
+use crate::storage::{self, Disk, FolderError, Memory, Opened, Storage};
 
 /// A server whose port is open.
 pub struct Server {
@@ -47,6 +49,8 @@ pub struct Server {
     local: SocketAddr,
     context: Arc<Context>,
     replica: Replica,
+    /// The folder, unless all is in memory.
+    opened: Option<Opened>,
     arrivals: mpsc::Receiver<Arrival>,
 }
 
@@ -63,6 +67,12 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The system gives no randomness for the cluster's id.
     Randomness(getrandom::Error),
+    /// The folder of the data cannot be used.
+    Folder(FolderError),
+    /// What is in that folder cannot be used.
+    Storage(PathBuf, OpenError),
+    /// What is in that folder belongs to a cluster of other servers than those that are configured.
+    OtherMembers(PathBuf, Vec<NodeId>),
 }
 
 impl fmt::Display for StartError {
@@ -76,6 +86,25 @@ impl fmt::Display for StartError {
             }
             Self::Listen(address, fault) => write!(f, "cannot listen on {address}: {fault}"),
             Self::Randomness(fault) => write!(f, "the system gives no random bytes: {fault}"),
+            Self::Folder(fault) => fault.fmt(f),
+            Self::Storage(path, fault @ OpenError::Damage(_)) => write!(
+                f,
+                "{}: {fault}. This server does not use it, so that nothing false is said. Where the \
+                 other servers of its cluster are well, `rollcall readmit` lets it begin anew from \
+                 them: see `rollcall help readmit`",
+                path.display()
+            ),
+            Self::Storage(path, fault) => write!(f, "{}: {fault}", path.display()),
+            Self::OtherMembers(path, members) => {
+                let ids: Vec<_> = members.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "{} belongs to a cluster of the servers {}: name those, or choose another \
+                     --data-dir; `rollcall restore` brings a backup to a cluster of other servers",
+                    path.display(),
+                    ids.join(", ")
+                )
+            }
         }
     }
 }
@@ -123,13 +152,20 @@ impl Server {
         let listen = |fault| StartError::Listen(config.listen, fault);
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let local = listener.local_addr().map_err(listen)?;
-        let replica = start_replica(&config)?;
+        let (settings, seed) = replica_config(&config)?;
+        let opened = match &config.data_dir {
+            Some(path) => Some(open_storage(path, &settings, seed)?),
+            None => None,
+        };
+        let stored = opened.as_ref().map(|opened| opened.stored.clone());
+        let stored = stored.unwrap_or_else(|| Stored::empty(config.id));
+        let replica = Replica::new(clock::now(), settings, stored);
         // Whoever listens on all interfaces is reached under the address the client came to.
         let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
         let url = config.advertise.clone().or(own);
         let (to_links, arrivals) = mpsc::channel(peers::ARRIVALS);
         let context = Context::new(config, url, resolver, &replica, to_links);
-        Ok(Self { listener, local, context, replica, arrivals })
+        Ok(Self { listener, local, context, replica, opened, arrivals })
     }
 
     /// The address that is listened on.
@@ -158,11 +194,19 @@ impl Server {
     /// # Errors
     /// [`RunError`] when a thread cannot be started or ends by itself, or when the server must end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { listener, context, replica, arrivals, .. } = self;
+        let Self { listener, context, replica, opened, arrivals, .. } = self;
         let (stop, stopped) = watch::channel(false);
+        let storage: Box<dyn Storage> = match opened {
+            Some(opened) => {
+                let metrics = context.metrics.storage();
+                Box::new(Disk::start(opened, metrics).map_err(RunError::Thread)?)
+            }
+            None => Box::<Memory>::default(),
+        };
         let mut threads = Threads::default();
-        let Started { connections, mut over } =
-            threads.start(&context, replica, arrivals, &stopped).map_err(RunError::Thread)?;
+        let Started { connections, mut over } = threads
+            .start(&context, (replica, storage), arrivals, &stopped)
+            .map_err(RunError::Thread)?;
         let early = tokio::select! {
             biased;
             // Before the threads, some of which end because of it.
@@ -192,9 +236,27 @@ impl Server {
     }
 }
 
-/// The replica of a server that has nothing stored.
-pub(crate) fn start_replica(config: &Config) -> Result<Replica, StartError> {
-    let mut random = [0; 32];
+/// Opens the folder of a server, and looks whether it is that of this one.
+fn open_storage(
+    path: &Path,
+    settings: &rollcall_replica::Config,
+    seed: u64,
+) -> Result<Opened, StartError> {
+    let consensus = &settings.consensus;
+    let folder = storage::lock_folder(path).map_err(StartError::Folder)?;
+    let failed = |fault| StartError::Storage(path.to_owned(), fault);
+    let opened = storage::open(folder, consensus.me, consensus.bounds, seed).map_err(failed)?;
+    match opened.stored.members() {
+        Some(found) if !found.iter().rev().copied().eq(consensus.members.ids()) => {
+            Err(StartError::OtherMembers(path.to_owned(), found))
+        }
+        _ => Ok(opened),
+    }
+}
+
+/// What the replica is told at its start, and a random number besides.
+fn replica_config(config: &Config) -> Result<(rollcall_replica::Config, u64), StartError> {
+    let mut random = [0; 40];
     getrandom::fill(&mut random).map_err(StartError::Randomness)?;
     let number = |at: usize| {
         random[at..at + 8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
@@ -221,7 +283,14 @@ pub(crate) fn start_replica(config: &Config) -> Result<Replica, StartError> {
         patience: rollcall_replica::Config::PATIENCE,
         snapshot_every: rollcall_replica::Config::SNAPSHOT_EVERY,
     };
-    Ok(Replica::new(clock::now(), config, Stored::empty(me)))
+    Ok((config, number(32)))
+}
+
+/// The replica of a server that has nothing stored.
+#[cfg(test)]
+pub(crate) fn start_replica(config: &Config) -> Result<Replica, StartError> {
+    let (settings, _) = replica_config(config)?;
+    Ok(Replica::new(clock::now(), settings, Stored::empty(config.id)))
 }
 
 /// Hands connections to the shards in turn; never returns.
@@ -261,7 +330,7 @@ impl Threads {
     fn start(
         &mut self,
         context: &Arc<Context>,
-        replica: Replica,
+        (replica, storage): (Replica, Box<dyn Storage>),
         arrivals: mpsc::Receiver<Arrival>,
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Started> {
@@ -307,7 +376,6 @@ impl Threads {
         let context = Arc::clone(context);
         self.spawn("node".into(), move || {
             let inbox = node::Inbox { shards: from_shards, peers: from_peers, clients };
-            let storage = Box::<Memory>::default();
             Node::new(context, replica, storage, deliveries, over).run(inbox)
         })?;
         Ok(Started { connections, over: is_over })

@@ -19,7 +19,10 @@ pub struct Failed {
 }
 
 impl Failed {
-    pub(crate) fn new(doing: &'static str, file: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn new(
+        doing: &'static str,
+        file: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
         move |why| Self { doing, file, why }
     }

@@ -243,7 +243,8 @@ mod tests {
                 }
             };
             // What fills a frame up says nothing.
-            let filling = (FRAME + 9..FRAME + 16).contains(&(bit / 8)) || bit / 8 >= whole.len() - 5;
+            let filling =
+                (FRAME + 9..FRAME + 16).contains(&(bit / 8)) || bit / 8 >= whole.len() - 5;
             assert!(broken || filling, "bit {bit}");
         }
     }

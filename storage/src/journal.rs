@@ -19,8 +19,8 @@ use crate::frame::{self, FrameKind};
 use crate::names;
 use crate::record::{Line, SegmentHead, SnapshotRef, State};
 use crate::recovery::{Cut, Kept, Recovered, recover};
-use crate::segment::{self, Segment};
 use crate::salts::Salts;
+use crate::segment::{self, Segment};
 use crate::snapshot::{SnapshotJob, SnapshotWriter, Written};
 
 /// How large things get.
@@ -157,6 +157,19 @@ impl<F: Folder> Journal<F> {
     /// # Errors
     /// The disk fails.
     pub fn append(&mut self, record: Record) -> Result<(), Failed> {
+        self.append_in_steps(record, || {})
+    }
+
+    /// The same, for one who watches that the disk goes on: says `progress` between the steps of a
+    /// snapshot.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_in_steps(
+        &mut self,
+        record: Record,
+        progress: impl FnMut(),
+    ) -> Result<(), Failed> {
         self.given = Lsn(self.given.0 + 1);
         if self.group.is_empty() {
             self.before = State::of(&self.stored);
@@ -165,7 +178,7 @@ impl<F: Folder> Journal<F> {
         let mut staged = None;
         match &record {
             Record::Adopt(Adopt { base: Base::Snapshot(snapshot), .. }) => {
-                staged = Some(self.stage(snapshot)?);
+                staged = Some(self.stage(snapshot, progress)?);
                 self.snapshots.gathered = staged;
                 self.snapshots.newest = None;
             }
@@ -303,9 +316,26 @@ impl<F: Folder> Journal<F> {
         self.snapshots.gathered = Some(snapshot);
     }
 
+    /// Takes in that the snapshot that was being written is not, for want of room: the next one that
+    /// is due is tried.
+    pub fn snapshot_given_up(&mut self) {
+        self.snapshots.writing = None;
+    }
+
     /// Files that are needed no more, to be removed by anyone.
     pub fn take_obsolete(&mut self) -> Vec<String> {
         std::mem::take(&mut self.obsolete)
+    }
+
+    /// Takes back what [`Journal::take_obsolete`] gave, where nobody could remove it yet.
+    pub fn keep_obsolete(&mut self, names: Vec<String>) {
+        self.obsolete.extend(names);
+    }
+
+    /// The folder it is in.
+    #[must_use]
+    pub const fn folder(&self) -> &F {
+        &self.folder
     }
 
     /// Up to which record all is durable.
@@ -322,7 +352,11 @@ impl<F: Folder> Journal<F> {
     }
 
     /// Writes a snapshot that a log is to begin with.
-    fn stage(&mut self, snapshot: &Arc<Snapshot>) -> Result<SnapshotRef, Failed> {
+    fn stage(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        mut progress: impl FnMut(),
+    ) -> Result<SnapshotRef, Failed> {
         let job = self.job(Arc::clone(snapshot));
         let mut writer = SnapshotWriter::new(self.folder.clone(), job)?;
         loop {
@@ -330,6 +364,7 @@ impl<F: Folder> Journal<F> {
                 self.snapshots.files.insert(written.number);
                 return Ok(written);
             }
+            progress();
         }
     }
 

@@ -18,7 +18,6 @@
 
 #![warn(missing_docs)]
 
-
 mod fault;
 pub mod folder;
 mod frame;
@@ -26,13 +25,12 @@ mod journal;
 pub mod memory;
 mod names;
 mod record;
+mod recovery;
 mod salts;
 mod segment;
-mod recovery;
 mod snapshot;
 #[cfg(test)]
 mod testing;
-
 
 pub use fault::{Damage, Failed, OpenError, Refused};
 pub use folder::{File, Folder};

@@ -20,7 +20,6 @@ pub struct MemoryFile {
     inode: u64,
 }
 
-
 #[derive(Debug, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,

@@ -31,7 +31,9 @@ pub(crate) fn snapshot_number(name: &str) -> Option<u64> {
 /// Whether a file with this name is one of the journal's.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    matches!(name, SPARE | NEXT) || journal_number(name).is_some() || snapshot_number(name).is_some()
+    matches!(name, SPARE | NEXT)
+        || journal_number(name).is_some()
+        || snapshot_number(name).is_some()
 }
 
 fn number(name: &str, prefix: &str) -> Option<u64> {

@@ -143,7 +143,8 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Line> {
-        let entry = |epoch| Arc::new(Entry { epoch: Epoch(epoch), op: Op::Command(Command::Begin) });
+        let entry =
+            |epoch| Arc::new(Entry { epoch: Epoch(epoch), op: Op::Command(Command::Begin) });
         let snapshot = SnapshotRef { number: 4, index: Index(9), epoch: Epoch(2), bytes: 300 };
         vec![
             Line::Boot(Boot(1000)),

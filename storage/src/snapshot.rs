@@ -76,6 +76,15 @@ impl<F: Folder> SnapshotWriter<F> {
         let bytes = self.pieces.offset;
         Ok(Some(Written(SnapshotRef { number: self.job.number, index, epoch, bytes })))
     }
+
+    /// Removes what is written so far.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn give_up(self) -> Result<(), Failed> {
+        let name = names::snapshot(self.job.number);
+        self.folder.remove(&name).map_err(Failed::new("remove", name))
+    }
 }
 
 /// What a snapshot begins with.

@@ -27,16 +27,7 @@ pub(crate) fn build_release(workspace: &Workspace) -> Result {
 
 fn cluster(workspace: &Workspace, args: &[&str]) -> Task {
     let binary = workspace.binary("release").display().to_string();
-    let task = Task::new(binary).arg("dev");
-    // The state is in memory unless the user asks for a place.
-    let placed = ["--in-memory", "--data-dir"];
-    let chosen = args.iter().any(|arg| placed.iter().any(|flag| is_flag(arg, flag)));
-    let task = if chosen { task } else { task.arg("--in-memory") };
-    task.args(args.iter().copied())
-}
-
-fn is_flag(arg: &str, flag: &str) -> bool {
-    arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    Task::new(binary).arg("dev").args(args.iter().copied())
 }
 
 /// Replaces this process, so that the terminal's Ctrl-C and the exit status are the program's own.
@@ -56,17 +47,11 @@ fn become_program(task: &Task, workspace: &Workspace) -> Result<ExitCode> {
 mod tests {
     use super::*;
 
-    fn line(args: &[&str]) -> String {
-        let workspace = Workspace { root: "root".into(), target: "t".into(), tests: Vec::new() };
-        cluster(&workspace, args).to_string()
-    }
-
     #[test]
-    fn state_is_in_memory_unless_placed() {
-        assert!(line(&[]).ends_with("rollcall dev --in-memory"));
-        assert!(line(&["--size", "1"]).ends_with("dev --in-memory --size 1"));
-        assert!(line(&["--data-dir", "d"]).ends_with("dev --data-dir d"));
-        assert!(line(&["--data-dir=d"]).ends_with("dev --data-dir=d"));
-        assert!(line(&["--in-memory"]).ends_with("dev --in-memory"));
+    fn all_flags_are_passed_on() {
+        let workspace = Workspace { root: "root".into(), target: "t".into(), tests: Vec::new() };
+        let line = |args: &[&str]| cluster(&workspace, args).to_string();
+        assert!(line(&[]).ends_with("rollcall dev"));
+        assert!(line(&["--size", "1", "--data-dir=d"]).ends_with("dev --size 1 --data-dir=d"));
     }
 }

@@ -36,6 +36,11 @@ impl Admissions {
         self.0.retain(|_, boots| !boots.is_empty());
     }
 
+    /// All servers that were ever admitted, the lowest id first.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.keys().copied()
+    }
+
     /// The newest boot of `node` and the entry that admitted it.
     #[must_use]
     pub fn newest(&self, node: NodeId) -> Option<(Index, Boot)> {

@@ -95,6 +95,18 @@ impl Stored {
         }
     }
 
+    /// The servers of the cluster it belongs to, the lowest id first, once that is known: those that
+    /// INIT names.
+    #[must_use]
+    pub fn members(&self) -> Option<Vec<NodeId>> {
+        if let Some(snapshot) = self.log.snapshot() {
+            return Some(snapshot.admissions.nodes().collect());
+        }
+        let Op::Init(init) = &self.log.entry(Index(1))?.op else { return None };
+        let named: BTreeSet<_> = init.boots.iter().map(|(node, _)| *node).collect();
+        Some(named.into_iter().collect())
+    }
+
     /// Takes in one record.
     ///
     /// # Panics

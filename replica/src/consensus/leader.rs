@@ -82,6 +82,9 @@ pub(super) struct Penalty {
 
 /// The most entries sent to a follower and not acknowledged.
 const WINDOW: u64 = 16_384;
+/// The most entries sent to a follower whose disk has not taken them yet: what waits for it is in its
+/// memory. One that is so far behind falls out of the way of writes (R18).
+const UNSTORED: u64 = 65_536;
 const PENALTY: Duration = Duration::from_secs(1);
 const PENALTY_MAX: Duration = Duration::from_secs(30);
 const LEAVE: Duration = Duration::from_secs(1);
@@ -495,13 +498,14 @@ impl Consensus {
         let log = &self.stored.log;
         let Role::Leader(leader) = &mut self.role else { return None };
         let follower = leader.followers.get_mut(&node)?;
-        let (received, _) = follower.acked?;
+        let (received, durable) = follower.acked?;
         if follower.next < log.first() {
             self.greet_follower(node);
             return None;
         }
         let first = follower.next;
-        let room = (received.0 + WINDOW).saturating_sub(first.0);
+        let most = (received.0 + WINDOW).min(durable.0 + UNSTORED);
+        let room = most.saturating_sub(first.0);
         let count = usize::try_from(room).unwrap_or(usize::MAX).min(PART_ENTRIES);
         let entries: Vec<_> = log.entries(first, count).cloned().collect();
         if entries.is_empty() && follower.told >= commit {

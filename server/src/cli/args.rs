@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rollcall_server::config::{self, Config};
+use rollcall_shared::id::NodeId;
 
 use super::values::{self, Timeout, whole};
 
@@ -49,9 +50,15 @@ pub(crate) struct Storage {
     /// Keep all state in memory: it is gone when the last server stops
     #[arg(long)]
     pub(crate) in_memory: bool,
-    /// Keep the state in this folder (not yet: this version keeps it in memory)
-    #[arg(long, value_name = "DIR")]
+    /// Keep the state in this folder, which belongs to one server [default: ./rollcall-data/ID;
+    /// dev: one under the system's temporary folder, removed at its end]
+    #[arg(long, value_name = "DIR", value_parser = values::folder)]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Where a server keeps its state unless told otherwise.
+pub(crate) fn default_data_dir(id: NodeId) -> PathBuf {
+    PathBuf::from("rollcall-data").join(id.to_string())
 }
 
 /// What tunes a server; `serve` takes it, and `dev` for each of its servers.

@@ -4,6 +4,8 @@
 //! ends when its standard input does, so that none outlives this process, however that ends.
 
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -18,14 +20,16 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::args::{GlobalArgs, Storage, Tunables};
 use super::failure::Failure;
 use super::signals::Signals;
-use super::{output, serve, settings, values};
+use super::{output, settings, values};
 
 /// Run a local cluster to try things with
 ///
 /// Starts a cluster on this machine, each server a process of its own on the next port from
 /// --base-port. Prints for each its id, process id and URL, then `ready` when all of them answer,
 /// and on standard error where the web console is. A server that ends is not started again, so that you can kill one and
-/// watch what happens; where none is left, this ends too, with status 1. Ctrl-C ends them all.
+/// watch what happens; where none is left, this ends too, with status 1. Ctrl-C ends them all. Each
+/// keeps its state in a folder of its own below --data-dir; without it and --in-memory, below a new
+/// one among the system's temporary files, which is removed at the end.
 /// Tuning flags are passed on to every server.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -38,7 +42,6 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "PORT", default_value_t = config::BASE_PORT,
           value_parser = values::base_port)]
     base_port: u16,
-    // In memory is where `dev` keeps its state unless told otherwise.
     #[command(flatten)]
     storage: Storage,
     #[command(flatten)]
@@ -54,16 +57,16 @@ pub(super) fn passed_flags(matches: &ArgMatches) -> Vec<OsString> {
 
 impl Dev {
     pub(super) async fn run(self, passed: Vec<OsString>) -> Result<(), Failure> {
-        serve::require_memory(&self.storage, true)?;
         let mut config = config::Config::default();
         self.tunables.clone().apply(&mut config);
         config.validate().map_err(|fault| Failure::Usage(fault.to_string()))?;
 
         let ports = self.ports()?;
+        let place = Place::choose(&self.storage)?;
         let mut signals = Signals::listen()?;
         let mut cluster = Vec::new();
         for (id, _) in (1..).zip(&ports) {
-            match Server::spawn(id, &ports, &passed) {
+            match Server::spawn(id, &ports, &place, &passed) {
                 Ok(server) => cluster.push(server),
                 Err(error) => {
                     end(cluster, &mut signals).await?;
@@ -136,6 +139,55 @@ async fn introduce(cluster: &mut [Server], signals: &mut Signals) -> Result<bool
     Ok(true)
 }
 
+/// Where the servers keep their state.
+enum Place {
+    Memory,
+    /// In a folder for each below this one.
+    Folder(PathBuf),
+    /// The same, and all of it is removed at the end.
+    Temporary(PathBuf),
+}
+
+impl Place {
+    fn choose(storage: &Storage) -> Result<Self, Failure> {
+        if let Some(folder) = &storage.data_dir {
+            return Ok(Self::Folder(folder.clone()));
+        }
+        if storage.in_memory {
+            return Ok(Self::Memory);
+        }
+        let mut random = [0; 4];
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::Refused(format!("no temporary folder can be made: {error}"))
+        };
+        getrandom::fill(&mut random).map_err(|error| failed(&error))?;
+        let name = format!("rollcall-dev-{:08x}", u32::from_le_bytes(random));
+        let path = std::env::temp_dir().join(name);
+        // It is new, and nobody else may look into it.
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700).create(&path).map_err(|error| failed(&error))?;
+        eprintln!("data: {} (removed at the end)", path.display());
+        Ok(Self::Temporary(path))
+    }
+
+    fn of(&self, id: u64) -> Option<PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::Folder(path) | Self::Temporary(path) => Some(path.join(id.to_string())),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Temporary(path) = self
+            && let Err(error) = std::fs::remove_dir_all(&path)
+        {
+            eprintln!("{} cannot be removed: {error}", path.display());
+        }
+    }
+}
+
 struct Server {
     id: u64,
     /// What it said when it listened: `server 1 pid 4242 ws://127.0.0.1:7101/ws`.
@@ -149,8 +201,8 @@ struct Server {
 
 impl Server {
     /// Starts a server of the cluster whose servers 1, 2, … have these ports.
-    fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<Self> {
-        let (port, mut child) = spawn(id, ports, passed)?;
+    fn spawn(id: u64, ports: &[u16], place: &Place, passed: &[OsString]) -> std::io::Result<Self> {
+        let (port, mut child) = spawn(id, ports, place, passed)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stdout = stdout.expect("standard output is piped");
         let lines = BufReader::new(stdout).lines();
@@ -189,9 +241,18 @@ impl Server {
 }
 
 /// Starts the process of a server; its port too.
-fn spawn(id: u64, ports: &[u16], passed: &[OsString]) -> std::io::Result<(u16, Child)> {
+fn spawn(
+    id: u64,
+    ports: &[u16],
+    place: &Place,
+    passed: &[OsString],
+) -> std::io::Result<(u16, Child)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["serve", "--in-memory", "--exit-with-stdin"]).arg(format!("--id={id}"));
+    command.args(["serve", "--exit-with-stdin"]).arg(format!("--id={id}"));
+    match place.of(id) {
+        Some(folder) => command.arg("--data-dir").arg(folder),
+        None => command.arg("--in-memory"),
+    };
     let mut own = 0;
     for (server, &port) in (1..).zip(ports) {
         if server == id {
@@ -307,6 +368,9 @@ EXAMPLES
 
   A single one:
     rollcall dev --size 1
+
+  Three that find their state again the next time:
+    rollcall dev --data-dir rollcall-data
 
   On other ports, with registrations that expire a second after their client is gone:
     rollcall dev --base-port 7201 --session-grace-ms 1000";

@@ -10,9 +10,10 @@ use clap::Args;
 use rollcall_server::config::{self, Config};
 use rollcall_server::{Server, StartError};
 use rollcall_shared::id::NodeId;
+use rollcall_storage::{OpenError, Refused};
 use tokio::sync::oneshot;
 
-use super::args::{Storage, Tunables};
+use super::args::{Storage, Tunables, default_data_dir};
 use super::failure::Failure;
 use super::signals::Signals;
 use super::{output, values};
@@ -24,6 +25,10 @@ use super::{output, values};
 /// prints one line with its id, process id and URL to standard output; its log goes to standard
 /// error. Ctrl-C or SIGTERM ends it after it has handed over what it leads and its clients were told
 /// to move; a second signal ends it at once.
+///
+/// What it must not forget it keeps in a folder, --data-dir, which survives the loss of power of all
+/// servers at once: nothing is acknowledged before it is on disk. The folder belongs to one server;
+/// it is made where there is none. With --in-memory a server forgets when it ends.
 ///
 /// The servers of a cluster are given with --member, the same ones to each of them, 7 at most. They
 /// go on as long as more than half of them see each other: 3 servers bear the loss of any one, 5 of
@@ -106,8 +111,10 @@ impl Serve {
     }
 
     fn config(self) -> Result<Config, Failure> {
-        require_memory(&self.storage, self.storage.in_memory)?;
         let mut config = Config::new(self.id, self.listen);
+        let Storage { in_memory, data_dir } = self.storage;
+        config.data_dir =
+            (!in_memory).then(|| data_dir.unwrap_or_else(|| default_data_dir(self.id)));
         config.members = self.members;
         config.advertise = self.advertise;
         self.tunables.apply(&mut config);
@@ -137,24 +144,18 @@ fn tie_rule(members: usize) -> Option<String> {
 fn start_failure(id: NodeId, error: &StartError) -> Failure {
     let text = format!("server {id}: {error}");
     match error {
-        StartError::Config(_) | StartError::Members(_) | StartError::Tokens(_) => {
+        StartError::Config(_)
+        | StartError::Members(_)
+        | StartError::Tokens(_)
+        | StartError::OtherMembers(..)
+        | StartError::Storage(_, OpenError::Refused(Refused::WrongServer { .. })) => {
             Failure::Usage(text)
         }
-        StartError::Listen(..) | StartError::Randomness(_) => Failure::Refused(text),
+        StartError::Listen(..)
+        | StartError::Randomness(_)
+        | StartError::Folder(_)
+        | StartError::Storage(..) => Failure::Refused(text),
     }
-}
-
-/// Refuses to keep state anywhere else than where this version can.
-pub(super) fn require_memory(storage: &Storage, in_memory: bool) -> Result<(), Failure> {
-    let reason = match &storage.data_dir {
-        Some(_) => "--data-dir is not there yet: this version keeps its state in memory only",
-        None if !in_memory => {
-            "this version keeps its state in memory only, where it is gone when \
-                               the server stops"
-        }
-        None => return Ok(()),
-    };
-    Err(Failure::Usage(format!("{reason}; say --in-memory to accept that")))
 }
 
 /// Resolves when standard input ends. A thread of its own reads: it would block the runtime's.
@@ -182,15 +183,18 @@ async fn wait(end: &mut Option<oneshot::Receiver<()>>) {
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  A server on the default port that forgets everything when it stops:
+  A server on the default port that keeps its state in ./rollcall-data/1:
+    rollcall serve
+
+  One that forgets everything when it stops:
     rollcall serve --in-memory
 
   One of three on this machine; the others say the same of each other:
-    rollcall serve --in-memory --id 1 --listen 127.0.0.1:7101 \\
+    rollcall serve --id 1 --listen 127.0.0.1:7101 \\
       --member 2=ws://127.0.0.1:7102/peer --member 3=ws://127.0.0.1:7103/peer
 
   One for other machines, with its settings in a file and its log for a collector:
-    rollcall serve --id 1 --listen 0.0.0.0:7101 --in-memory \\
+    rollcall serve --id 1 --listen 0.0.0.0:7101 --data-dir /var/lib/rollcall \\
       --advertise ws://rollcall.example:7101/ws --config rollcall.toml --log-format json";
 
 #[cfg(test)]

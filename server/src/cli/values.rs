@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rollcall_replica::consensus::config::MAX_MEMBERS;
@@ -148,6 +149,10 @@ pub(crate) fn meta(text: &str) -> Result<Meta, String> {
 
 /// A level, or targets with levels. A lone word that is no level is refused, although the filter's
 /// own parser would take it for the name of a target and so switch off everything else.
+pub(crate) fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(text.into()) }
+}
+
 pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     let is_meant = |directive: &str| {
         let directive = directive.trim();

@@ -1,0 +1,134 @@
+//! The thread that does what need not be done at once: snapshots, segments to come, and the removal
+//! of what is needed no more.
+//!
+//! A snapshot takes a quarter of one core at most, so that requests go on as before; where the
+//! journal grows faster than that, it takes what it needs.
+
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rollcall_storage::{Failed, Folder as _, Journal, Settings, SnapshotJob, SnapshotWriter};
+
+use super::disk::{Kept, Shared};
+use super::folder::DiskFolder;
+
+/// What is to be done.
+pub(super) enum Task {
+    /// Make the file of a segment to come.
+    Spare,
+    /// Write a snapshot.
+    Snapshot(SnapshotJob),
+    /// Remove files.
+    Remove(Vec<String>),
+}
+
+/// The most tasks that wait: one of each kind, and some removals.
+pub(super) const TASKS: usize = 16;
+
+/// Works until the writer is gone.
+pub(super) fn run(shared: &Shared, folder: &DiskFolder, tasks: &Receiver<Task>) {
+    let mut keeper = Keeper { shared, folder, writing: None };
+    if let Err(why) = keeper.run(tasks) {
+        shared.fail(&why, folder.path());
+    }
+}
+
+struct Keeper<'a> {
+    shared: &'a Shared,
+    folder: &'a DiskFolder,
+    writing: Option<SnapshotWriter<DiskFolder>>,
+}
+
+impl Keeper<'_> {
+    fn run(&mut self, tasks: &Receiver<Task>) -> Result<(), Failed> {
+        let mut pause = None;
+        loop {
+            let task = match pause {
+                Some(pause) => tasks.recv_timeout(pause),
+                None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match task {
+                Ok(task) => self.take(task)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            pause = self.step()?;
+        }
+    }
+
+    fn take(&mut self, task: Task) -> Result<(), Failed> {
+        match task {
+            Task::Spare => {
+                let made = Journal::make_spare(self.folder, Settings::default());
+                let spare = self.room_permitting("the next segment", made)?;
+                self.shared.tell(|inbox| inbox.kept.push_back(Kept::Spare(spare)));
+            }
+            Task::Snapshot(job) => {
+                let begun = SnapshotWriter::new(self.folder.clone(), job);
+                self.writing = self.room_permitting("a snapshot", begun)?;
+                if self.writing.is_none() {
+                    self.shared.tell(|inbox| inbox.kept.push_back(Kept::Snapshot(None)));
+                }
+            }
+            Task::Remove(names) => {
+                for name in names {
+                    if let Err(why) = self.folder.remove(&name) {
+                        tracing::warn!("cannot remove {name}, which is needed no more: {why}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a piece of a snapshot, if there is one to be written; how long to pause then.
+    fn step(&mut self) -> Result<Option<Duration>, Failed> {
+        let Some(writer) = &mut self.writing else { return Ok(None) };
+        let begun = Instant::now();
+        let step = writer.step();
+        let written = match self.room_permitting("a snapshot", step)? {
+            Some(None) => {
+                let urgent = self.shared.urgency.load(Ordering::Relaxed) >= URGENT;
+                let pause = begun.elapsed() * PAUSE;
+                return Ok(Some(if urgent { Duration::ZERO } else { pause.min(PAUSE_MOST) }));
+            }
+            Some(Some(written)) => Some(written),
+            None => None,
+        };
+        if let Some(writer) = self.writing.take()
+            && written.is_none()
+            && let Err(why) = writer.give_up()
+        {
+            tracing::warn!("{why}; the next start does");
+        }
+        self.shared.tell(|inbox| inbox.kept.push_back(Kept::Snapshot(written)));
+        Ok(None)
+    }
+
+    /// A disk without room is bad for now; whatever else fails is a disk that cannot be relied on.
+    fn room_permitting<T>(&self, what: &str, done: Result<T, Failed>) -> Result<Option<T>, Failed> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(why)
+                if matches!(why.why.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                let folder = self.folder.path().display();
+                tracing::warn!(
+                    "{folder}: there is no room for {what}: when the journal needs it, this server \
+                     ends. Make room there"
+                );
+                Ok(None)
+            }
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// How much longer than it works the keeper pauses.
+const PAUSE: u32 = 3;
+/// The longest pause.
+const PAUSE_MOST: Duration = Duration::from_millis(100);
+/// See [`Journal::urgency`]: from there on it does not pause.
+const URGENT: u64 = 2;
