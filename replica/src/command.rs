@@ -9,6 +9,8 @@ use rollcall_shared::message::RequestKind;
 use rollcall_shared::meta::Meta;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::snapshot::Piece;
+
 /// Who stands behind a session: what ownership is decided by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Principal {
@@ -18,7 +20,8 @@ pub enum Principal {
     Subject(Subject),
 }
 
-/// One life of a client's session: the index of the command that opened it.
+/// One life of a client's session: the index of the command that opened it, behind all indices of
+/// earlier lives of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
@@ -52,6 +55,9 @@ pub enum Command {
     },
     /// Changes nothing. From the first one on the cluster is in use (R26).
     Begin,
+    /// A part of the state that a cluster was restored to begin with; the parts stand behind INIT, in
+    /// order.
+    Load(Piece),
 }
 
 /// What a client may change.

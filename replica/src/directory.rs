@@ -21,10 +21,13 @@ use crate::consensus::ids::Index;
 use crate::fault::{Fault, planted};
 pub use change::{Change, Event};
 use session::{Lookup, Session};
+use snapshot::{Builder, Cursor, Piece};
 pub use users::{Holder, Registration, User, Users};
 
 /// How many ended sessions are remembered for retries (R35 of docs/replication.md).
 const ENDED_SESSIONS: usize = 100_000;
+/// About how many bytes a part has that is loaded: an entry like others.
+const LOAD_BYTES: usize = 8 * 1024;
 /// How many results of ended sessions are remembered: full windows in all of them would take
 /// gigabytes, and a session costs its client nothing.
 const ENDED_RESULTS: usize = 1_000_000;
@@ -65,6 +68,10 @@ pub struct Directory {
     first: Revision,
     /// The next sequence number.
     next_number: u64,
+    /// How many entries the logs of earlier lives had: sessions go on being numbered behind them.
+    earlier: u64,
+    /// What is being loaded, while this is nothing yet.
+    loading: Option<Box<Builder>>,
     bounds: Bounds,
 }
 
@@ -79,6 +86,8 @@ pub enum Outcome {
     Expired(bool),
     /// Of [`Command::Begin`].
     Begun,
+    /// Of [`Command::Load`]: whether all is loaded now.
+    Loaded(bool),
 }
 
 /// What a command did besides its outcome.
@@ -111,8 +120,33 @@ impl Directory {
             applied: Index(0),
             first,
             next_number: 1,
+            earlier: 0,
+            loading: None,
             bounds,
         }
+    }
+
+    /// One that is to be loaded by [`Command::Load`].
+    #[must_use]
+    pub fn to_be_loaded(first: Revision, bounds: Bounds) -> Self {
+        Self { loading: Some(Box::new(Builder::new(bounds))), ..Self::new(first, bounds) }
+    }
+
+    /// The state in parts that [`Command::Load`] takes.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        let mut next = Some(Cursor::start());
+        std::iter::from_fn(move || {
+            let piece = self.piece(&next.take()?, LOAD_BYTES);
+            next.clone_from(&piece.next);
+            Some(piece)
+        })
+    }
+
+    /// The same, whose sequence goes on from `number` at least.
+    #[must_use]
+    pub fn with_numbers_from(mut self, number: u64) -> Self {
+        self.next_number = self.next_number.max(number);
+        self
     }
 
     /// Who is online now. Cloning it is cheap and gives a picture that stays as it is.
@@ -139,15 +173,22 @@ impl Directory {
         self.applied
     }
 
+    /// The next sequence number.
+    #[must_use]
+    pub const fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The generation of a session that the entry at `index` opens: those of earlier lives are below.
+    #[must_use]
+    pub const fn generation_at(&self, index: Index) -> Generation {
+        Generation(self.earlier.saturating_add(index.0))
+    }
+
     /// A session's number for clients: it differs between lives of the cluster too.
     #[must_use]
     pub const fn session_number(&self, generation: Generation) -> SessionNumber {
         SessionNumber(self.first.0.saturating_add(generation.0))
-    }
-
-    /// The next sequence number.
-    pub(crate) const fn next_number(&self) -> u64 {
-        self.next_number
     }
 
     /// How many sessions are live.
@@ -182,6 +223,10 @@ impl Directory {
     /// When `index` is not above that of the last command: no entry is applied twice.
     pub fn apply(&mut self, index: Index, command: Command, effects: &mut Vec<Effect>) -> Outcome {
         assert!(index > self.applied, "entries are applied once and in order");
+        if let Command::Load(piece) = command {
+            return Outcome::Loaded(self.load(piece));
+        }
+        self.loading = None;
         self.applied = index;
         match command {
             Command::Open { client, principal } => Outcome::Opened(self.open(client, principal)),
@@ -192,11 +237,31 @@ impl Directory {
                 Outcome::Expired(self.expire(&client, generation, effects))
             }
             Command::Begin => Outcome::Begun,
+            Command::Load(_) => unreachable!("it is loaded above"),
         }
     }
 
+    /// Takes a part of what this is to be; whether it is whole now. What does not fit together is
+    /// nothing, on every server alike.
+    fn load(&mut self, piece: Piece) -> bool {
+        let Some(mut builder) = self.loading.take() else { return false };
+        if builder.push(piece).is_err() {
+            return false;
+        }
+        if !builder.is_whole() {
+            self.loading = Some(builder);
+            return false;
+        }
+        let Ok(loaded) = builder.finish() else { return false };
+        let earlier = loaded.earlier.saturating_add(loaded.applied.0);
+        let mut users = loaded.users.clone();
+        users.go_on_from(self.first);
+        *self = Self { users, applied: Index(0), first: self.first, earlier, ..loaded };
+        true
+    }
+
     fn open(&mut self, client: ClientId, principal: Principal) -> Opened {
-        let generation = Generation(self.applied.0);
+        let generation = self.generation_at(self.applied);
         let full = self.live >= self.bounds.sessions;
         let Some(session) = self.sessions.get(&client) else {
             if full {
@@ -354,13 +419,13 @@ impl Directory {
         generation: Generation,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let applied = self.applied;
+        let ended_at = Index(self.generation_at(self.applied).0);
         let current =
             |session: &&mut Session| session.is_live() && session.generation == generation;
         let Some(session) = self.session_mut(client).filter(current) else {
             return false;
         };
-        session.ended_at = Some(applied);
+        session.ended_at = Some(ended_at);
         let (held, results) = (std::mem::take(&mut session.held), session.results.len());
         self.ended_results += results;
         self.live -= 1;
@@ -375,7 +440,7 @@ impl Directory {
                 }
             }
         }
-        self.ended.insert(applied, client.clone());
+        self.ended.insert(ended_at, client.clone());
         self.forget_oldest();
         true
     }

@@ -4,6 +4,7 @@
 //! besides the command line in [`settings`], exit statuses in [`failure`].
 
 pub(crate) mod args;
+mod backup;
 mod bench;
 mod client;
 mod connect;
@@ -13,6 +14,7 @@ pub(crate) mod failure;
 mod lookup;
 mod output;
 mod readmit;
+mod restore;
 mod sequence;
 mod serve;
 pub(crate) mod settings;
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     Status(status::Status),
     Bench(bench::Bench),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Readmit(readmit::Readmit),
 }
 
@@ -85,6 +89,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Watch(watch) => current_thread()?.block_on(watch.run()),
         Command::Status(status) => current_thread()?.block_on(status.run()),
         Command::Bench(bench) => all_cores()?.block_on(bench.run()),
+        Command::Backup(backup) => current_thread()?.block_on(backup.run()),
+        Command::Restore(restore) => restore.run(),
         Command::Readmit(readmit) => readmit.run(),
     }
 }

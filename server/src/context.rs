@@ -14,12 +14,13 @@ use rollcall_replica::{Replica, Users};
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::{Member, MemberState, MemberStatus, Role, Status};
 use rollcall_shared::time::Instant;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock;
 use crate::complaints::Complaints;
 use crate::config::{Config, websocket_url};
 use crate::metrics::Metrics;
+use crate::node::Copied;
 use crate::peers::{Arrival, Report};
 use crate::principals::Resolver;
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     members: BTreeMap<NodeId, Other>,
     /// Where the links to other servers are made.
     pub(crate) arrivals: mpsc::Sender<Arrival>,
+    /// Where to ask for a copy of all of the state.
+    pub(crate) copies: mpsc::Sender<oneshot::Sender<Copied>>,
     /// Room for links: each holds a permit.
     pub(crate) links: Arc<Semaphore>,
     pub(crate) live_sessions: AtomicU64,
@@ -121,6 +124,7 @@ impl Context {
         resolver: Resolver,
         replica: &Replica,
         arrivals: mpsc::Sender<Arrival>,
+        copies: mpsc::Sender<oneshot::Sender<Copied>>,
     ) -> Arc<Self> {
         let members = config.members.iter().map(|(id, url)| (*id, Other::new(url))).collect();
         Arc::new(Self {
@@ -138,6 +142,7 @@ impl Context {
             led: AtomicU64::new(0),
             members,
             arrivals,
+            copies,
             live_sessions: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             started: clock::now(),
@@ -352,7 +357,8 @@ mod tests {
         let mut replica = start_replica(&config).unwrap();
         Memory::default().run(&mut replica);
         let (arrivals, _) = mpsc::channel(1);
-        let context = Context::new(config, None, Resolver::None, &replica, arrivals);
+        let context =
+            Context::new(config, None, Resolver::None, &replica, arrivals, mpsc::channel(1).0);
         context.publish(&replica, clock::now(), true);
         (context, replica)
     }

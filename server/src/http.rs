@@ -2,6 +2,7 @@
 //!
 //! Owns routes, headers and who may upgrade; what a link does afterwards is its driver's.
 
+mod backup;
 mod files;
 mod peer_upgrade;
 mod upgrade;
@@ -12,7 +13,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
@@ -24,7 +26,9 @@ use tokio::time::timeout;
 
 use crate::shard::Shard;
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Body>;
+/// What is known as a whole, or comes part by part.
+type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
 /// A TCP connection, and the room it takes until it ends or becomes a link.
 pub(crate) struct Connection {
@@ -84,6 +88,7 @@ async fn route(request: Request<Incoming>, place: Place, shard: &Rc<Shard>) -> R
         "/readyz" if shard.is_readable().await => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no leader is heard\n"),
         "/metrics" => metrics(&request, shard),
+        backup::PATH => backup::serve(&request, &place, shard).await,
         _ => files::serve(&request, place.local, shard.context()),
     }
 }
@@ -106,7 +111,7 @@ fn metrics(request: &Request<Incoming>, shard: &Shard) -> Reply {
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(Either::Left(Full::new(body.into())));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

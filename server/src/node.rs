@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as Task, Poll, Waker};
 
 use rollcall_replica::consensus::StopReason;
-use rollcall_replica::consensus::ids::{Lsn, PeerLink, ReadId};
-use rollcall_replica::{Input, LinkId, Output, Relayed, Replica, Users};
+use rollcall_replica::consensus::ids::{ClusterId, Index, Lsn, PeerLink, ReadId};
+use rollcall_replica::{Directory, Input, LinkId, Output, Relayed, Replica, Users};
 use rollcall_shared::id::{NodeId, Revision};
 use rollcall_shared::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -77,7 +77,23 @@ pub(crate) struct Inbox {
     pub(crate) peers: mpsc::Receiver<FromPeer>,
     /// Ends when the clients of a server that shuts down have been told and answered.
     pub(crate) clients: mpsc::Receiver<Infallible>,
+    /// From those who want a copy of the state.
+    pub(crate) copies: mpsc::Receiver<oneshot::Sender<Copied>>,
 }
+
+/// All of the state as it was at a moment.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// The life of the cluster, once known.
+    pub(crate) cluster: Option<ClusterId>,
+    /// The last entry in it.
+    pub(crate) applied: Index,
+    /// The state.
+    pub(crate) directory: Directory,
+}
+
+/// The most requests for copies on their way to the node.
+pub(crate) const COPIES: usize = 4;
 
 /// The replica and those it speaks to.
 pub(crate) struct Node {
@@ -108,6 +124,7 @@ enum Event {
     Batches(Vec<Batch>),
     Stored(Result<Lsn, StorageFailed>),
     ClientsToldToGo,
+    Copy(oneshot::Sender<Copied>),
     /// Time passed, or a shard has room.
     Nothing,
     /// All shards have ended.
@@ -153,6 +170,11 @@ impl Node {
                     self.replica.handle(clock::now(), Input::Shutdown);
                     1
                 }
+                Event::Copy(to) => {
+                    // Whoever asked may have gone.
+                    let _ = to.send(self.copy());
+                    0
+                }
                 Event::Nothing => 0,
                 Event::Over => return,
             };
@@ -185,6 +207,7 @@ impl Node {
             count = inbox.shards.recv_many(&mut batches, BATCHES), if !behind => {
                 if count == 0 { Event::Over } else { Event::Batches(batches) }
             }
+            Some(to) = inbox.copies.recv() => Event::Copy(to),
             () = outlet::room(shards), if behind => Event::Nothing,
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Event::Nothing,
         }
@@ -226,6 +249,14 @@ impl Node {
                 }
                 self.replica.handle(now, Input::PeerDown { peer, link });
             }
+        }
+    }
+
+    fn copy(&self) -> Copied {
+        Copied {
+            cluster: self.replica.consensus().cluster(),
+            applied: self.replica.applied(),
+            directory: self.replica.directory().clone(),
         }
     }
 

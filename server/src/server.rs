@@ -37,7 +37,7 @@ use crate::clock;
 use crate::config::{Config, InvalidConfig};
 use crate::context::Context;
 use crate::http::{self, Connection};
-use crate::node::{self, Node};
+use crate::node::{self, Copied, Node};
 use crate::peers::{self, Arrival};
 use crate::principals::{Resolver, TokensError};
 use crate::shard::Shard;
@@ -52,6 +52,7 @@ pub struct Server {
     /// The folder, unless all is in memory.
     opened: Option<Opened>,
     arrivals: mpsc::Receiver<Arrival>,
+    copies: mpsc::Receiver<oneshot::Sender<Copied>>,
 }
 
 /// Why a server cannot start.
@@ -71,6 +72,8 @@ pub enum StartError {
     Folder(FolderError),
     /// What is in that folder cannot be used.
     Storage(PathBuf, OpenError),
+    /// A backup was restored to another server than the one that begins the cluster.
+    RestoredElsewhere(PathBuf, NodeId),
     /// What is in that folder belongs to a cluster of other servers than those that are configured.
     OtherMembers(PathBuf, Vec<NodeId>),
 }
@@ -95,6 +98,12 @@ impl fmt::Display for StartError {
                 path.display()
             ),
             Self::Storage(path, fault) => write!(f, "{}: {fault}", path.display()),
+            Self::RestoredElsewhere(path, first) => write!(
+                f,
+                "{} holds a backup that was restored, but the server with the highest id, {first}, \
+                 begins a cluster: restore it there, and start this one with an empty folder",
+                path.display()
+            ),
             Self::OtherMembers(path, members) => {
                 let ids: Vec<_> = members.iter().map(ToString::to_string).collect();
                 write!(
@@ -164,8 +173,9 @@ impl Server {
         let own = (!local.ip().is_unspecified()).then(|| format!("ws://{local}/ws"));
         let url = config.advertise.clone().or(own);
         let (to_links, arrivals) = mpsc::channel(peers::ARRIVALS);
-        let context = Context::new(config, url, resolver, &replica, to_links);
-        Ok(Self { listener, local, context, replica, opened, arrivals })
+        let (to_copy, copies) = mpsc::channel(node::COPIES);
+        let context = Context::new(config, url, resolver, &replica, to_links, to_copy);
+        Ok(Self { listener, local, context, replica, opened, arrivals, copies })
     }
 
     /// The address that is listened on.
@@ -194,7 +204,7 @@ impl Server {
     /// # Errors
     /// [`RunError`] when a thread cannot be started or ends by itself, or when the server must end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { listener, context, replica, opened, arrivals, .. } = self;
+        let Self { listener, context, replica, opened, arrivals, copies, .. } = self;
         let (stop, stopped) = watch::channel(false);
         let storage: Box<dyn Storage> = match opened {
             Some(opened) => {
@@ -205,7 +215,7 @@ impl Server {
         };
         let mut threads = Threads::default();
         let Started { connections, mut over } = threads
-            .start(&context, (replica, storage), arrivals, &stopped)
+            .start(&context, (replica, storage), (arrivals, copies), &stopped)
             .map_err(RunError::Thread)?;
         let early = tokio::select! {
             biased;
@@ -246,6 +256,11 @@ fn open_storage(
     let folder = storage::lock_folder(path).map_err(StartError::Folder)?;
     let failed = |fault| StartError::Storage(path.to_owned(), fault);
     let opened = storage::open(folder, consensus.me, consensus.bounds, seed).map_err(failed)?;
+    if let Some(first) = consensus.members.ids().next().filter(|first| *first != consensus.me)
+        && opened.stored.restored.is_some()
+    {
+        return Err(StartError::RestoredElsewhere(path.to_owned(), first));
+    }
     match opened.stored.members() {
         Some(found) if !found.iter().rev().copied().eq(consensus.members.ids()) => {
             Err(StartError::OtherMembers(path.to_owned(), found))
@@ -331,7 +346,7 @@ impl Threads {
         &mut self,
         context: &Arc<Context>,
         (replica, storage): (Replica, Box<dyn Storage>),
-        arrivals: mpsc::Receiver<Arrival>,
+        (arrivals, copies): (mpsc::Receiver<Arrival>, mpsc::Receiver<oneshot::Sender<Copied>>),
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Started> {
         let count = match context.config.threads {
@@ -375,7 +390,7 @@ impl Threads {
         let (over, is_over) = oneshot::channel();
         let context = Arc::clone(context);
         self.spawn("node".into(), move || {
-            let inbox = node::Inbox { shards: from_shards, peers: from_peers, clients };
+            let inbox = node::Inbox { shards: from_shards, peers: from_peers, clients, copies };
             Node::new(context, replica, storage, deliveries, over).run(inbox)
         })?;
         Ok(Started { connections, over: is_over })

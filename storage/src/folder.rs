@@ -23,7 +23,8 @@ pub trait Folder: Clone + Send + 'static {
     /// It cannot be made.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
-    /// The file with this name.
+    /// The file with this name. What can be read from it is durable, whatever a process that was
+    /// killed, or that gave up after a sync that failed, has left unsynced.
     ///
     /// # Errors
     /// There is none, or it cannot be opened.

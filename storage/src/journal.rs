@@ -18,7 +18,7 @@ use crate::folder::Folder;
 use crate::frame::{self, FrameKind};
 use crate::names;
 use crate::record::{Line, SegmentHead, SnapshotRef, State};
-use crate::recovery::{Cut, Kept, Recovered, recover};
+use crate::recovery::{Cut, Found, Kept, Recovered, recover};
 use crate::salts::Salts;
 use crate::segment::{self, Segment};
 use crate::snapshot::{SnapshotJob, SnapshotWriter, Written};
@@ -31,8 +31,8 @@ pub struct Settings {
     /// A snapshot is due after that many bytes of records, or as many as the last snapshot has,
     /// whichever is more: so what is written for snapshots is no more than what is written anyhow.
     pub snapshot_after: u64,
-    /// When a journal is opened, as many bytes of records are written anew, in place of the segments
-    /// before.
+    /// When a journal is opened, the last segments that have that many bytes together are written
+    /// anew as one: so starts do not leave ever more of them.
     pub rewrite_bytes: u64,
 }
 
@@ -99,32 +99,25 @@ impl<F: Folder> Journal<F> {
     ) -> Result<(Self, Stored, Option<Cut>), OpenError> {
         // What a process that was killed has written is there, but perhaps not durable.
         folder.sync().map_err(Failed::new("sync", "the folder"))?;
-        let Recovered { stored, cut, mut segments, base, end, next_snapshot, bytes } =
+        let Recovered { stored, cut, segments: mut found, base, next_snapshot } =
             recover(&folder, node, bounds)?;
-        let number = end.map_or(1, |found| found.end.number + 1);
-        let previous = end.map(|found| found.end);
-        let mut state = State::of(&stored);
-        let mut group = Vec::new();
-        // A little is written anew, so that nothing before is needed.
-        let anew = bytes <= settings.rewrite_bytes;
-        if anew {
-            let first = stored.log.first();
-            let entries: Vec<_> = stored.log.entries(first, usize::MAX).cloned().collect();
-            state.last = first.previous();
-            segments.clear();
-            if !entries.is_empty() {
-                Line::Append { first, entries }.push(&mut group);
-            }
+        let number = found.back().map_or(1, |newest| newest.end.number + 1);
+        let mut left = settings.rewrite_bytes;
+        let mut anew = VecDeque::new();
+        while let Some(last) = found.pop_back_if(|last| last.end.offset <= left) {
+            left -= last.end.offset;
+            anew.push_front(last);
         }
-        let previous = previous.filter(|_| !anew);
-        let last = state.last;
+        let (state, group) = beginning(&stored, !found.is_empty(), &anew);
+        let (last, previous) = (state.last, found.back().map(|found| found.end));
         let head = SegmentHead { node, number, bytes: 0, previous, state, snapshot: base };
         let mut salts = Salts::new(seed);
         let room = settings.segment_bytes;
-        let segment = segment::make(&folder, None, room, salts.next(), head, &group)?;
-        if let (Some(found), false) = (end, anew) {
+        let segment = segment::make(&folder, None, room, salts.next(), head, &group, 0)?;
+        if let Some(found) = found.back() {
             segment::seal(&folder, found)?;
         }
+        let mut segments: VecDeque<_> = found.iter().map(Found::kept).collect();
         segments.push_back(Kept { number, last, bytes: segment.used() });
         let files = base.iter().map(|base| base.number).collect();
         let (written, gathered, newest, writing) = Default::default();
@@ -377,10 +370,9 @@ impl<F: Folder> Journal<F> {
         let snapshot = self.snapshots.base;
         let previous = Some(previous);
         let head = SegmentHead { node, number, bytes: 0, previous, state, snapshot };
-        let room = self.settings.segment_bytes.max(size + segment::HEAD_ROOM);
+        let room = self.settings.segment_bytes;
         let (spare, salt) = (self.spare.take(), self.salts.next());
-        let spare = spare.filter(|_| room == self.settings.segment_bytes);
-        let segment = segment::make(&self.folder, spare, room, salt, head, &[])?;
+        let segment = segment::make(&self.folder, spare, room, salt, head, &[], size)?;
         std::mem::replace(&mut self.segment, segment).seal()?;
         self.segments.push_back(Kept { number, last, bytes: self.segment.used() });
         Ok(())
@@ -403,12 +395,34 @@ impl<F: Folder> Journal<F> {
         let mut needed: BTreeSet<_> =
             self.segments.iter().map(|segment| names::journal(segment.number)).collect();
         needed.extend(self.snapshots.files.iter().map(|number| names::snapshot(*number)));
+        if self.stored.log.cluster().is_none() {
+            // What the cluster is to begin with may be asked for once more.
+            needed.insert(names::RESTORED.to_owned());
+        }
         let found = self.folder.names().map_err(Failed::new("read", "the folder"))?;
         for name in found.iter().filter(|name| names::is_ours(name) && !needed.contains(*name)) {
             self.folder.remove(name).map_err(Failed::new("remove", name))?;
         }
         Ok(())
     }
+}
+
+/// What a segment begins with: the state before its group, and that. `anew` is what the group is to
+/// replace, and whether something is kept that is before it says `kept`.
+fn beginning(stored: &Stored, kept: bool, anew: &VecDeque<Found>) -> (State, Vec<u8>) {
+    let (mut state, mut group) = (State::of(stored), Vec::new());
+    if !kept {
+        let first = stored.log.first();
+        let entries: Vec<_> = stored.log.entries(first, usize::MAX).cloned().collect();
+        state.last = first.previous();
+        if !entries.is_empty() {
+            Line::Append { first, entries }.push(&mut group);
+        }
+    } else if let Some(first) = anew.front() {
+        state = first.head.state.clone();
+        anew.iter().flat_map(|found| &found.lines).for_each(|(_, line)| line.push(&mut group));
+    }
+    (state, group)
 }
 
 impl Snapshots {

@@ -8,7 +8,9 @@
 //!   one is written.
 //! - `snapshot-N`: the replicated state after an entry. It counts once a record of the journal says
 //!   so.
-//! - `spare`: the next segment, made ahead so that no group waits for the room.
+//! - `spare`: the next segment, made ahead so that no group waits for the room (`next` where there is
+//!   none yet).
+//! - `restored`: what a cluster is to begin with, put there by a restore; gone once it has begun.
 //!
 //! A frame that is not whole at the end of the newest segment was never durable: it is cut off. What
 //! does not fit together anywhere else is [`Damage`], and nothing of the folder is used.
@@ -18,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+pub mod backup;
 mod fault;
 pub mod folder;
 mod frame;

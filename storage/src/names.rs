@@ -5,6 +5,9 @@ pub(crate) const SPARE: &str = "spare";
 /// One that is made when there is no spare.
 pub(crate) const NEXT: &str = "next";
 
+/// What a cluster is to begin with, put there by a restore.
+pub(crate) const RESTORED: &str = "restored";
+
 const JOURNAL: &str = "journal-";
 const SNAPSHOT: &str = "snapshot-";
 
@@ -31,15 +34,17 @@ pub(crate) fn snapshot_number(name: &str) -> Option<u64> {
 /// Whether a file with this name is one of the journal's.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    matches!(name, SPARE | NEXT)
+    matches!(name, SPARE | NEXT | RESTORED)
         || journal_number(name).is_some()
         || snapshot_number(name).is_some()
 }
 
 fn number(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
-    let plain = digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+    // More digits than ever are needed are not ours: a number can always be counted on.
+    let plain = (10..=18).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let shortest = digits.len() == 10 || !digits.starts_with('0');
+    if plain && shortest { digits.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -51,7 +56,9 @@ mod tests {
         assert_eq!(journal(7), "journal-0000000007");
         assert_eq!(journal_number(&journal(7)), Some(7));
         assert_eq!(snapshot_number(&snapshot(12_345_678_901)), Some(12_345_678_901));
-        for other in ["journal-", "journal-7", "journal-0000000007.old", "journal-000000000x", ""] {
+        let others = ["journal-", "journal-7", "journal-0000000007.old", "journal-000000000x", ""];
+        let numbers = ["snapshot-00000000007", "snapshot-18446744073709551615"];
+        for other in others.into_iter().chain(numbers) {
             assert!(!is_ours(other), "{other}");
         }
         assert!(is_ours(SPARE));

@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 
 use rollcall_replica::consensus::ids::Index;
 use rollcall_replica::consensus::journal::{Adopt, Base, Record, Stored};
-use rollcall_replica::directory::Bounds;
+use rollcall_replica::directory::{Bounds, Directory};
 use rollcall_shared::id::NodeId;
 
+use crate::backup;
 use crate::fault::{Damage, Failed, OpenError, Refused};
 use crate::folder::Folder;
 use crate::frame::{self, At, FileKind, FrameKind};
@@ -29,23 +30,22 @@ pub struct Recovered {
     /// What was cut off, because a crash came before it was written as a whole.
     pub cut: Option<Cut>,
     /// The segments that are needed, the oldest first.
-    pub(crate) segments: VecDeque<Kept>,
+    pub(crate) segments: VecDeque<Found>,
     /// The snapshot that counts.
     pub(crate) base: Option<SnapshotRef>,
-    /// Where the newest segment ends, if there is one.
-    pub(crate) end: Option<EndFound>,
     /// The number of the next snapshot.
     pub(crate) next_snapshot: u64,
-    /// How many bytes of records there are behind the snapshot.
-    pub(crate) bytes: u64,
 }
 
-/// The end of the newest segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EndFound {
+/// A segment as it was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) head: SegmentHead,
+    /// Its records, and where the frame of each begins.
+    pub(crate) lines: Vec<(u64, Line)>,
     pub(crate) end: End,
-    pub(crate) salt: u64,
     pub(crate) frames: u64,
+    sealed: bool,
 }
 
 /// A segment that is needed.
@@ -86,25 +86,17 @@ pub fn recover<F: Folder>(
             let what = "the journal that it belongs to is missing".into();
             return Err(Damage { file: names::snapshot(number), offset: 0, what }.into());
         }
+        let stored = Stored { restored: restored(folder, &names, bounds)?, ..Stored::empty(node) };
         return Ok(Recovered {
-            stored: Stored::empty(node),
+            stored,
             cut: None,
             segments: VecDeque::new(),
             base: None,
-            end: None,
             next_snapshot: 1,
-            bytes: 0,
         });
     };
     let (segments, cut) = read_segments(folder, node, newest)?;
     let base = segments.iter().fold(None, |base, it| it.snapshot().or(base));
-    let bytes = segments.iter().map(|segment| segment.end.offset).sum();
-    let kept = segments.iter().map(Segment::kept).collect();
-    let end = segments.back().map(|segment| EndFound {
-        end: segment.end,
-        salt: segment.salt,
-        frames: segment.frames,
-    });
     let boot = boot_of(&segments);
     let snapshot = match base {
         Some(base) => Some(snapshot::read(folder, base, (node, boot), bounds)?),
@@ -114,13 +106,30 @@ pub fn recover<F: Folder>(
     if let Some(snapshot) = snapshot {
         stored.log.install(snapshot);
     }
-    let stored = replay(stored, &segments)?;
+    let mut stored = replay(stored, &segments)?;
+    if stored.log.cluster().is_none() {
+        stored.restored = restored(folder, &names, bounds)?;
+    }
     let next_snapshot = last_snapshot.max(base.map(|base| base.number)).map_or(1, |n| n + 1);
-    Ok(Recovered { stored, cut, segments: kept, base, end, next_snapshot, bytes })
+    Ok(Recovered { stored, cut, segments, base, next_snapshot })
+}
+
+/// What a restore put there for the beginning.
+fn restored<F: Folder>(
+    folder: &F,
+    names: &[String],
+    bounds: Bounds,
+) -> Result<Option<Directory>, OpenError> {
+    if !names.iter().any(|name| name == names::RESTORED) {
+        return Ok(None);
+    }
+    let bytes = read_file(folder, names::RESTORED)?;
+    let (_, directory) = backup::read(names::RESTORED, &bytes, bounds)?;
+    Ok(Some(directory))
 }
 
 /// The identity of the stored state, which its first record gives it.
-fn boot_of(segments: &VecDeque<Segment>) -> Option<rollcall_replica::consensus::ids::Boot> {
+fn boot_of(segments: &VecDeque<Found>) -> Option<rollcall_replica::consensus::ids::Boot> {
     let first = segments.front()?;
     let of_line = |line: &(u64, Line)| match line.1 {
         Line::Boot(boot) => Some(boot),
@@ -129,18 +138,7 @@ fn boot_of(segments: &VecDeque<Segment>) -> Option<rollcall_replica::consensus::
     first.head.state.boot.or_else(|| segments.iter().flat_map(|s| &s.lines).find_map(of_line))
 }
 
-/// A segment as it was read.
-struct Segment {
-    head: SegmentHead,
-    salt: u64,
-    /// Its records, and where the frame of each begins.
-    lines: Vec<(u64, Line)>,
-    end: End,
-    frames: u64,
-    sealed: bool,
-}
-
-impl Segment {
+impl Found {
     /// The last snapshot that it says counts.
     fn snapshot(&self) -> Option<SnapshotRef> {
         let newest = self.lines.iter().rev().find_map(|(_, line)| match line {
@@ -150,7 +148,7 @@ impl Segment {
         newest.or(self.head.snapshot)
     }
 
-    fn kept(&self) -> Kept {
+    pub(crate) const fn kept(&self) -> Kept {
         Kept { number: self.head.number, last: self.head.state.last, bytes: self.end.offset }
     }
 
@@ -164,11 +162,11 @@ fn read_segments<F: Folder>(
     folder: &F,
     node: NodeId,
     newest: u64,
-) -> Result<(VecDeque<Segment>, Option<Cut>), OpenError> {
+) -> Result<(VecDeque<Found>, Option<Cut>), OpenError> {
     let (last, cut) = read_segment(folder, node, newest, None)?;
     if last.sealed {
-        let what = "the journal goes on in it, but it is missing".into();
-        return Err(Damage { file: names::journal(newest + 1), offset: 0, what }.into());
+        let what = "the journal goes on in a newer file, and that is missing".into();
+        return Err(Damage { file: last.name(), offset: last.end.offset, what }.into());
     }
     let index = last.snapshot().map_or(Index(0), |snapshot| snapshot.index);
     let mut segments = VecDeque::from([last]);
@@ -191,7 +189,7 @@ fn read_segment<F: Folder>(
     node: NodeId,
     number: u64,
     end: Option<End>,
-) -> Result<(Segment, Option<Cut>), OpenError> {
+) -> Result<(Found, Option<Cut>), OpenError> {
     let name = names::journal(number);
     let mut bytes = read_file(folder, &name)?;
     let salt = frame::read_preamble(&name, FileKind::Journal, &bytes)?;
@@ -211,22 +209,15 @@ fn read_segment<F: Folder>(
     if head.node != node {
         return Err(Refused::WrongServer { found: head.node, expected: node }.into());
     }
-    if head.number != number {
+    if head.number != number || end.is_some_and(|end| end.salt != salt) {
         return Err(Refused::Mixed { file: name }.into());
     }
-    match end {
-        Some(end) => {
-            let until = usize::try_from(end.offset).unwrap_or(usize::MAX);
-            if bytes.len() < until {
-                return Err(damage(bytes.len(), "it ends too early"));
-            }
-            bytes.truncate(until);
+    if let Some(end) = end {
+        let until = usize::try_from(end.offset).unwrap_or(usize::MAX);
+        if bytes.len() < until {
+            return Err(damage(bytes.len(), "it ends too early"));
         }
-        None if (bytes.len() as u64) < head.bytes => {
-            let what = format!("it has {} bytes instead of {}", bytes.len(), head.bytes);
-            return Err(damage(bytes.len(), &what));
-        }
-        None => {}
+        bytes.truncate(until);
     }
     let (mut lines, mut frames, mut sealed, mut cut) = (Vec::new(), 1, false, None);
     while offset < bytes.len() && !sealed {
@@ -254,17 +245,21 @@ fn read_segment<F: Folder>(
                     lines.push((offset as u64, line.map_err(|what| damage(offset, what))?));
                 }
             }
-            FrameKind::Seal => sealed = true,
+            FrameKind::Seal if end.is_none() => sealed = true,
             _ => return Err(damage(offset, "a frame is where it does not belong")),
         }
         (offset, frames) = (frame.next, frames + 1);
     }
-    let end = end.unwrap_or(End { number, offset: offset as u64 });
-    Ok((Segment { head, salt, lines, end, frames, sealed }, cut))
+    if end.is_none() && !sealed && (bytes.len() as u64) < head.bytes {
+        let what = format!("it has {} bytes instead of {}", bytes.len(), head.bytes);
+        return Err(damage(bytes.len(), &what));
+    }
+    let end = end.unwrap_or(End { number, salt, offset: offset as u64 });
+    Ok((Found { head, lines, end, frames, sealed }, cut))
 }
 
 /// What the records of the segments make of a state whose log is the snapshot's.
-fn replay(stored: Stored, segments: &VecDeque<Segment>) -> Result<Stored, OpenError> {
+fn replay(stored: Stored, segments: &VecDeque<Found>) -> Result<Stored, OpenError> {
     let Some(first) = segments.front() else { return Ok(stored) };
     let mut replay = Replay::new(stored, &first.head);
     for segment in segments {
@@ -278,7 +273,7 @@ fn replay(stored: Stored, segments: &VecDeque<Segment>) -> Result<Stored, OpenEr
         }
     }
     replay.finish().map_err(|what| {
-        let file = segments.back().map_or_else(String::new, Segment::name);
+        let file = segments.back().map_or_else(String::new, Found::name);
         Damage { file, offset: 0, what: what.into() }.into()
     })
 }
@@ -351,8 +346,13 @@ impl Replay {
         self.last = Index(keep.0 + entries.len() as u64);
         let entries = entries[self.skipped(keep.next(), entries.len())..].to_vec();
         // Before the snapshot there is nothing to be kept or cut off.
-        let base = Base::Keep(keep.max(self.base));
-        self.stored.apply(&Record::Adopt(Adopt { epoch, base, entries }));
+        let last = keep.max(self.base);
+        let voter = self.stored.voter;
+        let (base, none) = (Base::Keep(last), Vec::new());
+        self.stored.apply(&Record::Adopt(Adopt { epoch, base, entries: none }));
+        // The snapshot is there from the first record on, but says only at the end who votes.
+        self.stored.voter = voter;
+        self.stored.apply(&Record::Append { first: last.next(), entries });
         Ok(())
     }
 

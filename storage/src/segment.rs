@@ -7,7 +7,7 @@ use crate::folder::{File, Folder};
 use crate::frame::{self, FileKind, FrameKind};
 use crate::names;
 use crate::record::{End, SegmentHead};
-use crate::recovery::EndFound;
+use crate::recovery::Found;
 
 /// The segment that is written to.
 pub(crate) struct Segment<File> {
@@ -17,16 +17,15 @@ pub(crate) struct Segment<File> {
     salt: u64,
     /// How long the file is.
     bytes: u64,
-    /// Where the next frame goes.
+    /// Where the next frame goes, and its number.
     offset: u64,
     frames: u64,
-    /// Whether the last frame is a mark.
+    /// Whether there is a mark. It does not count, and the next frame goes over it: it is not
+    /// durable, so nothing may rest on it.
     marked: bool,
     buffer: Vec<u8>,
 }
 
-/// More than a segment takes besides its groups, for the ordinary head: the rest is checked.
-pub(crate) const HEAD_ROOM: u64 = 64 * 1024;
 /// What is kept free for a mark and the seal.
 const TAIL_ROOM: u64 = 2 * frame::size(0) as u64;
 
@@ -42,8 +41,8 @@ fn prepare<F: Folder>(folder: &F, name: &str, bytes: u64) -> Result<F::File, Fai
     Ok(file)
 }
 
-/// Makes a segment of `room` bytes, or more if its beginning needs more, that begins with a group
-/// unless that is empty. `spare` is the file of [`make_spare`] with that room.
+/// Makes a segment of `room` bytes, or more if its beginning and the `next` bytes of frames need more,
+/// that begins with a group unless that is empty. `spare` is the file of [`make_spare`] with that room.
 pub(crate) fn make<F: Folder>(
     folder: &F,
     spare: Option<F::File>,
@@ -51,6 +50,7 @@ pub(crate) fn make<F: Folder>(
     salt: u64,
     mut head: SegmentHead,
     group: &[u8],
+    next: u64,
 ) -> Result<Segment<F::File>, Failed> {
     let number = head.number;
     let name = names::journal(number);
@@ -58,7 +58,7 @@ pub(crate) fn make<F: Folder>(
     // With the longest number in it, so that the length is right for the shortest too.
     head.bytes = u64::MAX;
     let beginning = frame::PREAMBLE + frame::size(encode(&head).len()) + frame::size(group.len());
-    let bytes = room.max(beginning as u64 + TAIL_ROOM);
+    let bytes = room.max(beginning as u64 + next + TAIL_ROOM);
     head.bytes = bytes;
     let (mut file, made_as) = match spare {
         Some(file) if bytes == room => (file, names::SPARE),
@@ -71,17 +71,19 @@ pub(crate) fn make<F: Folder>(
         frame::push(&mut buffer, salt, frames, FrameKind::Group, group);
         frames += 1;
     }
+    let offset = buffer.len() as u64;
+    // All of this is durable before the file has its name.
+    frame::push(&mut buffer, salt, frames, FrameKind::Group, &[]);
     file.write_at(0, &buffer).map_err(Failed::new("write", &name))?;
     file.sync().map_err(Failed::new("sync", &name))?;
     folder.rename(made_as, &name).map_err(Failed::new("rename", made_as))?;
     folder.sync().map_err(Failed::new("sync", "the folder"))?;
-    let offset = buffer.len() as u64;
-    Ok(Segment { file, name, number, salt, bytes, offset, frames, marked: false, buffer })
+    Ok(Segment { file, name, number, salt, bytes, offset, frames, marked: true, buffer })
 }
 
 /// Says in a segment that was left by an earlier process that the journal goes on in the next one.
-pub(crate) fn seal<F: Folder>(folder: &F, found: EndFound) -> Result<(), Failed> {
-    let EndFound { end: End { number, offset }, salt, frames } = found;
+pub(crate) fn seal<F: Folder>(folder: &F, found: &Found) -> Result<(), Failed> {
+    let Found { end: End { number, salt, offset }, frames, .. } = *found;
     let name = names::journal(number);
     let file = folder.open(&name).map_err(Failed::new("open", &name))?;
     let (marked, buffer) = Default::default();
@@ -91,7 +93,7 @@ pub(crate) fn seal<F: Folder>(folder: &F, found: EndFound) -> Result<(), Failed>
 impl<F: File> Segment<F> {
     /// Behind its last frame.
     pub(crate) const fn end(&self) -> End {
-        End { number: self.number, offset: self.offset }
+        End { number: self.number, salt: self.salt, offset: self.offset }
     }
 
     /// How many bytes are used.
@@ -106,10 +108,7 @@ impl<F: File> Segment<F> {
 
     /// Writes a frame.
     pub(crate) fn push(&mut self, kind: FrameKind, content: &[u8]) -> Result<(), Failed> {
-        self.buffer.clear();
-        frame::push(&mut self.buffer, self.salt, self.frames, kind, content);
-        let at = self.offset;
-        self.file.write_at(at, &self.buffer).map_err(Failed::new("write", &self.name))?;
+        self.write(kind, content)?;
         self.offset += self.buffer.len() as u64;
         self.frames += 1;
         self.marked = false;
@@ -119,18 +118,24 @@ impl<F: File> Segment<F> {
         Ok(())
     }
 
+    fn write(&mut self, kind: FrameKind, content: &[u8]) -> Result<(), Failed> {
+        self.buffer.clear();
+        frame::push(&mut self.buffer, self.salt, self.frames, kind, content);
+        let at = self.offset;
+        self.file.write_at(at, &self.buffer).map_err(Failed::new("write", &self.name))
+    }
+
     /// Makes all frames durable.
     pub(crate) fn sync(&mut self) -> Result<(), Failed> {
         self.file.sync().map_err(Failed::new("sync", &self.name))
     }
 
-    /// Writes a mark, unless the last frame is one.
+    /// Writes a mark behind the last frame, unless there is one.
     pub(crate) fn mark(&mut self) -> Result<(), Failed> {
-        if self.marked || !self.has_room(0) {
-            return Ok(());
+        if !self.marked {
+            self.write(FrameKind::Group, &[])?;
+            self.marked = true;
         }
-        self.push(FrameKind::Group, &[])?;
-        self.marked = true;
         Ok(())
     }
 

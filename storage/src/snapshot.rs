@@ -59,7 +59,8 @@ impl<F: Folder> SnapshotWriter<F> {
         let SnapshotJob { node, boot, .. } = job;
         let Snapshot { index, epoch, cluster, ref admissions, .. } = *job.snapshot;
         let head = Head { node, boot, cluster, index, epoch, admissions: admissions.clone() };
-        let pieces = Pieces::new(file, name, FileKind::Snapshot, job.salt, &head);
+        let encoder = Encoder::new(FileKind::Snapshot, job.salt, &head);
+        let pieces = Pieces::new(file, name, encoder);
         Ok(Self { folder, job, pieces })
     }
 
@@ -98,54 +99,70 @@ struct Head {
     admissions: Admissions,
 }
 
-/// A head and the pieces of a directory, on their way to a file.
-pub(crate) struct Pieces<File> {
-    file: File,
-    name: String,
+/// A head and the pieces of a directory as the bytes of a file, part by part.
+pub(crate) struct Encoder {
     salt: u64,
-    /// What is to be written next, and where.
-    buffer: Vec<u8>,
-    pub(crate) offset: u64,
-    unsynced: usize,
     frames: u64,
+    /// What comes before the next piece.
+    begun: Vec<u8>,
+    /// Where the next piece begins; none behind the last one.
     next: Option<Cursor>,
 }
 
-impl<F: File> Pieces<F> {
-    pub(crate) fn new(
-        file: F,
-        name: String,
-        kind: FileKind,
-        salt: u64,
-        head: &impl Serialize,
-    ) -> Self {
-        let mut buffer = frame::preamble(kind, salt).to_vec();
+impl Encoder {
+    pub(crate) fn new(kind: FileKind, salt: u64, head: &impl Serialize) -> Self {
+        let mut begun = frame::preamble(kind, salt).to_vec();
         let head = postcard::to_allocvec(head).expect("memory takes all, and all has a form");
-        frame::push(&mut buffer, salt, 0, FrameKind::Head, &head);
-        let next = Some(Cursor::start());
-        Self { file, name, salt, buffer, offset: 0, unsynced: 0, frames: 1, next }
+        frame::push(&mut begun, salt, 0, FrameKind::Head, &head);
+        Self { salt, frames: 1, begun, next: Some(Cursor::start()) }
+    }
+
+    /// The next part: about 128 KiB.
+    pub(crate) fn poll(&mut self, directory: &Directory) -> Option<Vec<u8>> {
+        let piece = directory.piece(&self.next.take()?, PIECE_BYTES);
+        let mut bytes = std::mem::take(&mut self.begun);
+        let content = postcard::to_allocvec(&piece).expect("memory takes all, and all has a form");
+        frame::push(&mut bytes, self.salt, self.frames, FrameKind::Piece, &content);
+        self.frames += 1;
+        self.next = piece.next;
+        if self.next.is_none() {
+            frame::push(&mut bytes, self.salt, self.frames, FrameKind::End, &[]);
+        }
+        Some(bytes)
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.next.is_none()
+    }
+}
+
+/// The same, on its way to a file.
+pub(crate) struct Pieces<File> {
+    file: File,
+    name: String,
+    encoder: Encoder,
+    /// Where the next part goes.
+    pub(crate) offset: u64,
+    unsynced: usize,
+}
+
+impl<F: File> Pieces<F> {
+    /// Of an empty file; `name` is its name in errors.
+    pub(crate) const fn new(file: F, name: String, encoder: Encoder) -> Self {
+        Self { file, name, encoder, offset: 0, unsynced: 0 }
     }
 
     /// Writes the next piece; whether all is there, and durable.
     pub(crate) fn step(&mut self, directory: &Directory) -> Result<bool, Failed> {
-        if let Some(cursor) = &self.next {
-            let piece = directory.piece(cursor, PIECE_BYTES);
-            let bytes = postcard::to_allocvec(&piece).expect("memory takes all");
-            frame::push(&mut self.buffer, self.salt, self.frames, FrameKind::Piece, &bytes);
-            self.frames += 1;
-            self.next = piece.next;
-        }
-        let whole = self.next.is_none();
-        if whole {
-            frame::push(&mut self.buffer, self.salt, self.frames, FrameKind::End, &[]);
-        }
         let name = self.name.as_str();
-        self.file.write_at(self.offset, &self.buffer).map_err(Failed::new("write", name))?;
-        self.offset += self.buffer.len() as u64;
-        self.unsynced += self.buffer.len();
-        self.buffer.clear();
+        if let Some(bytes) = self.encoder.poll(directory) {
+            self.file.write_at(self.offset, &bytes).map_err(Failed::new("write", name))?;
+            self.offset += bytes.len() as u64;
+            self.unsynced += bytes.len();
+        }
+        let whole = self.encoder.is_whole();
         // A bit at a time: a sync of all at the end would hold up the journal's on the same disk.
-        if whole || self.unsynced >= SYNC_BYTES {
+        if self.unsynced > 0 && (whole || self.unsynced >= SYNC_BYTES) {
             self.file.sync().map_err(Failed::new("sync", name))?;
             self.unsynced = 0;
         }
@@ -153,10 +170,10 @@ impl<F: File> Pieces<F> {
     }
 }
 
-/// About how many bytes a piece has.
-const PIECE_BYTES: usize = 128 * 1024;
+/// About how many bytes a piece has: in tests so few that there are some.
+const PIECE_BYTES: usize = if cfg!(test) { 1024 } else { 128 * 1024 };
 /// After how many bytes a snapshot is synced while it is written.
-const SYNC_BYTES: usize = 4 << 20;
+const SYNC_BYTES: usize = if cfg!(test) { 2048 } else { 4 << 20 };
 
 /// Reads the snapshot that a journal of this server counts on.
 pub(crate) fn read<F: Folder>(

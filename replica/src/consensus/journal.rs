@@ -12,6 +12,7 @@ use rollcall_shared::id::NodeId;
 
 use super::ids::{Boot, Epoch, Index, Lsn};
 use super::log::{Entry, Log, Op, Snapshot};
+use crate::directory::Directory;
 use crate::fault::{Fault, planted};
 
 /// One atomic change of the stored state.
@@ -78,6 +79,9 @@ pub struct Stored {
     pub voter: bool,
     /// The log.
     pub log: Log,
+    /// What a cluster is to begin with, if this server begins one: put there by a restore, of no
+    /// meaning to a log that has begun.
+    pub restored: Option<Directory>,
 }
 
 impl Stored {
@@ -92,6 +96,7 @@ impl Stored {
             pending: BTreeSet::new(),
             voter: false,
             log: Log::default(),
+            restored: None,
         }
     }
 

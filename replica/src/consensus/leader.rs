@@ -23,6 +23,7 @@ use super::quorum::commits;
 use super::timers::Timer;
 use super::transfer::PART_ENTRIES;
 use super::{Consensus, Output, Role, StopReason};
+use crate::command::Command;
 use crate::fault::{Fault, planted};
 
 /// A server that orders the writes.
@@ -162,7 +163,9 @@ impl Consensus {
     fn was_in_use(&self) -> bool {
         let log = &self.stored.log;
         log.snapshot().is_some_and(|snapshot| snapshot.directory.applied() > Index(0))
-            || log.entries(log.first(), usize::MAX).any(|e| matches!(e.op, Op::Command(_)))
+            || log.entries(log.first(), usize::MAX).any(|entry| {
+                matches!(&entry.op, Op::Command(command) if !matches!(command, Command::Load(_)))
+            })
     }
 
     /// Whether commands of clients are taken.

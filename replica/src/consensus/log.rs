@@ -39,6 +39,9 @@ pub struct Init {
     pub boots: Vec<(NodeId, Boot)>,
     /// The revision before the first change.
     pub first_revision: Revision,
+    /// Whether the cluster begins with what a backup held: commands that load it stand behind this
+    /// entry.
+    pub restored: bool,
 }
 
 /// One step of the replicated state. Its index is its place in the log.

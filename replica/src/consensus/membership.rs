@@ -10,6 +10,8 @@ use super::journal::Record;
 use super::log::{Entry, Init, Op};
 use super::peer::Violation;
 use super::{Consensus, Role, StopReason};
+use crate::command::Command;
+use crate::directory::Directory;
 
 impl Consensus {
     /// Begins a cluster where it can only be the first start: the first leader is empty, and on the
@@ -28,9 +30,16 @@ impl Consensus {
             boots.push((node, hello.boot));
         }
         let genesis = self.config.genesis;
-        let (cluster, first_revision) = (genesis.cluster, genesis.first_revision);
-        let op = Op::Init(Init { cluster, boots, first_revision });
-        self.store_init(Arc::new(Entry { epoch: Epoch(0), op }));
+        let (cluster, mut first_revision) = (genesis.cluster, genesis.first_revision);
+        let restored = self.stored.restored.take();
+        if let Some(directory) = &restored {
+            first_revision = first_revision.max(directory.revision().next());
+        }
+        let init = Init { cluster, boots, first_revision, restored: restored.is_some() };
+        let loads = restored.iter().flat_map(Directory::pieces).map(Command::Load);
+        let ops = std::iter::once(Op::Init(init)).chain(loads.map(Op::Command));
+        let entries = ops.map(|op| Arc::new(Entry { epoch: Epoch(0), op })).collect();
+        self.store_beginning(entries);
         self.begins = true;
     }
 
@@ -47,18 +56,24 @@ impl Consensus {
     pub(super) fn handle_init(&mut self, entry: Arc<Entry>) -> Result<(), Violation> {
         let Op::Init(init) = &entry.op else { return Err(Violation::Log) };
         let empty = self.stored.log.cluster().is_none() && self.stored.promised == Epoch(0);
+        if init.restored {
+            return Err(Violation::Log);
+        }
         let named =
             |&(node, boot): &(NodeId, _)| node == self.config.me && Some(boot) == self.stored.boot;
         if empty && init.boots.iter().any(named) {
             self.copying = None;
-            self.store_init(entry);
+            self.store_beginning(vec![entry]);
         }
         Ok(())
     }
 
-    fn store_init(&mut self, entry: Arc<Entry>) {
-        self.admissions.apply(Index(1), &entry);
-        self.store(Record::Append { first: Index(1), entries: vec![entry] });
+    /// Stores the first entries, in one record: of what is loaded behind INIT all is there, or none.
+    fn store_beginning(&mut self, entries: Vec<Arc<Entry>>) {
+        if let Some(init) = entries.first() {
+            self.admissions.apply(Index(1), init);
+        }
+        self.store(Record::Append { first: Index(1), entries });
     }
 
     /// Appends the admission of a server without a vote that has copied the initial log (R27).

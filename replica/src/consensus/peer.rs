@@ -256,8 +256,10 @@ impl Consensus {
     /// An empty server whose boot the log's first entry names gets that entry, whoever leads (R26).
     fn send_init(&mut self, node: NodeId, boot: super::ids::Boot) {
         let Some(entry) = self.stored.log.entry(super::ids::Index(1)).cloned() else { return };
+        // What is loaded behind INIT belongs to it: that is copied as a whole, or not at all.
         if let Op::Init(init) = &entry.op
             && init.boots.contains(&(node, boot))
+            && !init.restored
         {
             self.send(node, Message::Init { entry });
         }

@@ -67,6 +67,7 @@ struct CountersItem {
     revision: Revision,
     applied: Index,
     next_number: u64,
+    earlier: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,8 +138,8 @@ impl Directory {
     }
 
     const fn counters(&self) -> CountersItem {
-        let Self { first, applied, next_number, .. } = *self;
-        CountersItem { first, revision: self.revision(), applied, next_number }
+        let Self { first, applied, next_number, earlier, .. } = *self;
+        CountersItem { first, revision: self.revision(), applied, next_number, earlier }
     }
 }
 
@@ -179,7 +180,7 @@ impl Item {
     /// The most bytes it has when encoded.
     fn bytes(&self) -> usize {
         match self {
-            Self::Counters(_) => TAG + 4 * NUMBER,
+            Self::Counters(_) => TAG + 5 * NUMBER,
             Self::Session(session) => {
                 let SessionItem { client, principal, results, .. } = session;
                 let principal = match principal {

@@ -87,6 +87,11 @@ impl Users {
         Self { by_name: OrdMap::new(), registrations: 0, revision }
     }
 
+    /// Says that all of it is true at this revision, where the numbers of a new life begin.
+    pub(super) const fn go_on_from(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+
     /// The revision all of it is true at.
     #[must_use]
     pub const fn revision(&self) -> Revision {

@@ -25,7 +25,12 @@ impl Replica {
             match op {
                 Op::Init(init) => {
                     let bounds = self.consensus.config().bounds;
-                    self.directory = Directory::new(init.first_revision, bounds);
+                    let first = init.first_revision;
+                    self.directory = if init.restored {
+                        Directory::to_be_loaded(first, bounds)
+                    } else {
+                        Directory::new(first, bounds)
+                    };
                     self.outputs.push_back(Output::Installed { revision: init.first_revision });
                 }
                 Op::Admit { .. } => {}
@@ -64,6 +69,12 @@ impl Replica {
             }
             Command::Begin => {
                 self.change(index, Command::Begin);
+            }
+            Command::Load(piece) => {
+                if self.change(index, Command::Load(piece)) == Outcome::Loaded(true) {
+                    let revision = self.directory.revision();
+                    self.outputs.push_back(Output::Installed { revision });
+                }
             }
             Command::Expire { client, generation } => {
                 let owner = self.directory.live_session(&client).map(|(_, owner)| owner.clone());
@@ -140,12 +151,13 @@ impl Replica {
     /// session that was opened is asked for, one that has ended ends its links.
     fn compare_links(&mut self) {
         let (mut opened, mut ended) = (Vec::new(), Vec::new());
+        let last = self.directory.generation_at(self.applied);
         for (id, link) in self.links.each() {
             let live = self.live_generation(&link.who);
             match link.session {
                 LinkSession::Without if live.is_some() => opened.push(id),
                 // One that is opened after the snapshot is not in it yet.
-                LinkSession::Live(has) if live != Some(has) && has.0 <= self.applied.0 => {
+                LinkSession::Live(has) if live != Some(has) && has <= last => {
                     ended.push(id);
                 }
                 _ => {}

@@ -8,6 +8,7 @@ mod cluster;
 mod copies;
 mod cut_off;
 mod order;
+mod restored;
 mod shown;
 
 use rollcall_shared::id::{NodeId, RequestId};

@@ -148,6 +148,7 @@ fn start_failure(id: NodeId, error: &StartError) -> Failure {
         | StartError::Members(_)
         | StartError::Tokens(_)
         | StartError::OtherMembers(..)
+        | StartError::RestoredElsewhere(..)
         | StartError::Storage(_, OpenError::Refused(Refused::WrongServer { .. })) => {
             Failure::Usage(text)
         }

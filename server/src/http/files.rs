@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING,
@@ -34,7 +34,7 @@ pub(super) fn serve(request: &Request<Incoming>, local: SocketAddr, context: &Co
         known.split(',').any(|it| it.trim() == etag || it.trim() == "*")
     });
     let body = if fresh { &[] } else { gzip.unwrap_or(asset.body) };
-    let mut reply = Response::new(Full::new(Bytes::from_static(body)));
+    let mut reply = Response::new(Either::Left(Full::new(Bytes::from_static(body))));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.mime));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -30,7 +30,8 @@ fn node(storage: Box<dyn Storage>) -> (Node, oneshot::Receiver<StopReason>) {
     let config = Config { members, ..Config::default() };
     let replica = start_replica(&config).unwrap();
     let (arrivals, _) = mpsc::channel(1);
-    let context = Context::new(config, None, Resolver::None, &replica, arrivals);
+    let context =
+        Context::new(config, None, Resolver::None, &replica, arrivals, mpsc::channel(1).0);
     let (over, is_over) = oneshot::channel();
     (Node::new(context, replica, storage, Vec::new(), over), is_over)
 }
@@ -41,13 +42,14 @@ async fn a_record_that_cannot_be_stored_ends_the_server() {
     let (to_node, shards) = mpsc::channel(1);
     let (_to_links, peers) = mpsc::channel(1);
     let (_told, clients) = mpsc::channel(1);
+    let (_to_copy, copies) = mpsc::channel(1);
     let shard = async {
         assert_eq!(over.await, Ok(StopReason::Storage));
         // The node goes on until its shards have ended, and asks the disk nothing more.
         to_node.send(Vec::new()).await.unwrap();
         drop(to_node);
     };
-    tokio::join!(node.run(Inbox { shards, peers, clients }), shard);
+    tokio::join!(node.run(Inbox { shards, peers, clients, copies }), shard);
 }
 
 #[tokio::test]

@@ -33,7 +33,14 @@ fn replica() -> (Replica, Memory) {
 fn shard(replica: &Replica) -> (Rc<Shard>, Rc<Link>) {
     let users = replica.users().clone();
     let (arrivals, _) = mpsc::channel(1);
-    let context = Context::new(Config::default(), None, Resolver::None, replica, arrivals);
+    let context = Context::new(
+        Config::default(),
+        None,
+        Resolver::None,
+        replica,
+        arrivals,
+        mpsc::channel(1).0,
+    );
     context.publish(replica, clock::now(), true);
     let shard = Shard::new(context, 0, users);
     let address = "127.0.0.1:1".parse().unwrap();
@@ -116,7 +123,8 @@ fn shard_without_leader() -> (Rc<Shard>, Rc<Link>) {
     let config = Config { members: vec![member(2), member(3)], ..Config::default() };
     let replica = start_replica(&config).unwrap();
     let (arrivals, _) = mpsc::channel(1);
-    let context = Context::new(config, None, Resolver::None, &replica, arrivals);
+    let context =
+        Context::new(config, None, Resolver::None, &replica, arrivals, mpsc::channel(1).0);
     context.publish(&replica, clock::now(), true);
     let shard = Shard::new(context, 2, replica.users().clone());
     let address = "127.0.0.1:1".parse().unwrap();

@@ -16,7 +16,7 @@ use crate::directory::users::{Holder, Registration, Users};
 use crate::directory::{Bounds, Directory, ENDED_SESSIONS};
 
 /// Puts the pieces of one state together. Cloning it is cheap.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Builder {
     /// What there is so far.
     pub(super) directory: Directory,
@@ -121,8 +121,8 @@ impl Builder {
     }
 
     fn add_counters(&mut self, counters: &CountersItem) -> Result<(), BadPiece> {
-        let &CountersItem { first, revision, applied, next_number } = counters;
-        let all = [revision.0, applied.0, next_number];
+        let &CountersItem { first, revision, applied, next_number, earlier } = counters;
+        let all = [revision.0, applied.0, next_number, earlier];
         if all.into_iter().any(|n| n > COUNTER) || revision < first || next_number == 0 {
             return Err(BadPiece::Number);
         }
@@ -130,6 +130,7 @@ impl Builder {
         self.directory.first = first;
         self.directory.applied = applied;
         self.directory.next_number = next_number;
+        self.directory.earlier = earlier;
         Ok(())
     }
 
@@ -187,7 +188,8 @@ impl Builder {
     }
 
     fn take_index(&mut self, index: Index) -> Result<(), BadPiece> {
-        let fits = index > Index(0) && index <= self.directory.applied;
+        let last = self.directory.generation_at(self.directory.applied).0;
+        let fits = index > Index(0) && index.0 <= last;
         let fresh = self.indices.insert(index).is_none();
         if fits && fresh { Ok(()) } else { Err(BadPiece::Number) }
     }
@@ -207,7 +209,9 @@ impl Builder {
     }
 
     fn check_revision(&self, revision: Revision) -> Result<(), BadPiece> {
-        let fits = self.directory.first < revision && revision <= self.directory.revision();
+        // What was restored has the revisions of its earlier life.
+        let anew = self.directory.first < revision || self.directory.earlier > 0;
+        let fits = anew && revision <= self.directory.revision();
         if fits { Ok(()) } else { Err(BadPiece::Number) }
     }
 }

@@ -143,7 +143,13 @@ fn the_largest_items_are_no_larger_than_said() {
         results: vec![(RequestId(u64::MAX), result.clone()); 64],
     };
     let applied = Index(u64::MAX);
-    let counters = CountersItem { first: revision, revision, applied, next_number: u64::MAX };
+    let counters = CountersItem {
+        first: revision,
+        revision,
+        applied,
+        next_number: u64::MAX,
+        earlier: u64::MAX,
+    };
     let ((username, device), holder) = (names(), client.clone());
     let meta = Some(Meta::new(&format!(r#"{{"m":"{}"}}"#, "x".repeat(1016))).unwrap());
     let (ip, port) = (IpAddr::from([0xff; 16]), u16::MAX);
@@ -331,8 +337,13 @@ fn at_most_so_many_sessions_have_ended() {
     let ended = |count: u64| {
         let mut piece = Directory::new(Revision(0), Bounds::default()).piece(&Cursor::start(), 0);
         let applied = Index(2 * count);
-        let counters =
-            CountersItem { first: Revision(0), revision: Revision(0), applied, next_number: 1 };
+        let counters = CountersItem {
+            first: Revision(0),
+            revision: Revision(0),
+            applied,
+            next_number: 1,
+            earlier: 0,
+        };
         let sessions = (1..=count).map(|number| {
             let client: ClientId = format!("c{number:06}").parse().unwrap();
             let principal = Principal::Client(client.clone());
@@ -373,4 +384,44 @@ fn pieces_follow_one_another() {
         assert_eq!(builder.push(piece), Err(BadPiece::Elsewhere));
     }
     assert_eq!(builder.finish().unwrap(), small());
+}
+
+proptest! {
+    /// Loaded in a new life, a state is the same but for where its numbers go on, and can be cut into
+    /// pieces and loaded again.
+    #[test]
+    fn what_is_loaded_is_what_there_was(commands in any_commands(), more in any_commands()) {
+        let mut old = Directory::new(Revision(1000), Bounds::default());
+        let mut effects = Vec::new();
+        for command in commands {
+            let next = old.applied().next();
+            old.apply(next, command, &mut effects);
+        }
+        let mut again = old;
+        for life in 1..3 {
+            let first = Revision(1_000_000 * life);
+            let mut new = Directory::to_be_loaded(first, Bounds::default());
+            let mut index = Index(1);
+            for piece in again.pieces() {
+                index = index.next();
+                new.apply(index, Command::Load(piece), &mut effects);
+            }
+            prop_assert_eq!(new.revision(), first);
+            prop_assert_eq!(new.applied(), Index(0), "the cluster is not in use by that");
+            prop_assert_eq!(new.next_number(), again.next_number());
+            prop_assert!(new.generation_at(Index(1)) > again.generation_at(again.applied()));
+            let users = |state: &Directory| {
+                let each = state.users().matching("", None);
+                each.map(|(name, user)| (name.clone(), user.clone())).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(users(&new), users(&again));
+            prop_assert!(new.each_live_session().eq(again.each_live_session()));
+            for command in more.clone() {
+                index = index.next();
+                new.apply(index, command, &mut effects);
+            }
+            prop_assert_eq!(build(cut(&new, 300), Bounds::default()), Ok(new.clone()));
+            again = new;
+        }
+    }
 }
