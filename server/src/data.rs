@@ -59,7 +59,7 @@ impl fmt::Display for DataError {
             Self::Back(next) => write!(
                 f,
                 "the sequence cannot go back: at the backup the next number was {next}, so \
-                 --next-number must be more"
+                 --next-number must be that or more"
             ),
             Self::NumbersEnd => {
                 write!(f, "the sequence ends at {NUMBERS_END}: say --next-number")

@@ -29,9 +29,19 @@ pub(crate) struct Segment<File> {
 /// What is kept free for a mark and the seal.
 const TAIL_ROOM: u64 = 2 * frame::size(0) as u64;
 
-/// Makes the file of a segment to come.
+/// Makes the file of a segment to come. Zeros are written all over it: a disk syncs what was written
+/// before in two thirds of the time that it takes for what was only reserved.
 pub(crate) fn make_spare<F: Folder>(folder: &F, bytes: u64) -> Result<F::File, Failed> {
-    prepare(folder, names::SPARE, bytes)
+    let name = names::SPARE;
+    let mut file = prepare(folder, name, bytes)?;
+    let zeros = vec![0; usize::try_from(bytes.min(ZEROS)).unwrap_or_default()];
+    for offset in (0..bytes).step_by(ZEROS as usize) {
+        let count = usize::try_from((bytes - offset).min(ZEROS)).unwrap_or_default();
+        file.write_at(offset, &zeros[..count]).map_err(Failed::new("write", name))?;
+        // A bit at a time: a sync of all at the end would hold up the journal's on the same disk.
+        file.sync().map_err(Failed::new("sync", name))?;
+    }
+    Ok(file)
 }
 
 fn prepare<F: Folder>(folder: &F, name: &str, bytes: u64) -> Result<F::File, Failed> {
@@ -147,5 +157,7 @@ impl<F: File> Segment<F> {
     }
 }
 
+/// How many zeros are written at once, bytes.
+const ZEROS: u64 = 1 << 20;
 /// The largest buffer that is kept for the next frame, bytes.
 const KEPT_BUFFER: usize = 8 << 20;

@@ -48,7 +48,7 @@ impl Restore {
         let refused = |error: data::DataError| Failure::Refused(error.to_string());
         let restored = data::restore(&file, &folder, next_number).map_err(refused)?;
         output::line(format_args!(
-            "{}: {} of revision {}, next number {}",
+            "{}: {} at revision {}, next number {}",
             folder.display(),
             counted(restored.users, "user"),
             restored.revision,

@@ -280,7 +280,13 @@ fn variable(arg: &Arg) -> Option<String> {
 /// The table of the file that holds a command's key.
 fn table(command: &str, key: &str) -> String {
     let has = |keys: Vec<String>| keys.iter().any(|known| known == key);
-    if command == "serve" || has(keys_of::<GlobalArgs>()) || has(keys_of::<Tunables>()) {
+    // What is done to the folder of a server finds it where the server does.
+    let of_server = match command {
+        "serve" => true,
+        "readmit" | "restore" => matches!(key, "id" | "data_dir"),
+        _ => false,
+    };
+    if of_server || has(keys_of::<GlobalArgs>()) || has(keys_of::<Tunables>()) {
         String::new()
     } else if has(keys_of::<ClientArgs>()) {
         "client".to_owned()

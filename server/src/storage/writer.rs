@@ -43,7 +43,8 @@ impl Writer<'_> {
                 self.take_kept(kept);
             }
             let mut records = inbox.records;
-            while !records.is_empty() {
+            // That a snapshot counts is written as well, though nobody waits for it.
+            while !records.is_empty() || self.journal.gathered() > 0 {
                 self.write_group(&mut records)?;
             }
             self.delegate();

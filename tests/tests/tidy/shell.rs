@@ -6,7 +6,7 @@ use crate::project::{File, project_files};
 
 /// What of the replica the server may name. A message is a [`Frame`] that it passes on, a record is
 /// one that it stores: what is in them has no name here.
-const MAY_NAME: [&str; 47] = [
+const MAY_NAME: [&str; 49] = [
     // The state machine, what goes in and what comes out.
     "Replica",
     "Config",
@@ -39,6 +39,8 @@ const MAY_NAME: [&str; 47] = [
     "wire",
     "Record",
     "Stored",
+    "Directory",
+    "Index",
     // Who may link.
     "handshake",
     "Doorkeeper",
