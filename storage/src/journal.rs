@@ -128,7 +128,7 @@ impl<F: Folder> Journal<F> {
             folder,
             settings,
             salts,
-            stored: stored.clone(),
+            stored: Stored { restored: None, ..stored.clone() },
             segment,
             segments,
             spare: None,

@@ -59,6 +59,13 @@ pub(crate) fn open(
         "read what is stored, in {:.0?}",
         begun.elapsed()
     );
+    if let Some(restored) = &stored.restored {
+        tracing::info!(
+            users = restored.users().len(),
+            "a backup was restored here: the cluster begins with it when all of its servers are \
+             there for the first time"
+        );
+    }
     Ok(Opened { stored, journal, folder })
 }
 
