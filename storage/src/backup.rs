@@ -67,3 +67,98 @@ pub fn restore<F: Folder>(
     rename.map_err(Failed::new("rename", names::NEXT))?;
     folder.sync().map_err(Failed::new("sync", "the folder"))
 }
+
+#[cfg(test)]
+mod tests {
+    use rollcall_replica::consensus::ids::Boot;
+    use rollcall_replica::consensus::journal::Record;
+
+    use super::*;
+    use crate::memory::Memory;
+    use crate::testing::{NODE, Server};
+    use crate::{Journal, Settings, recover};
+
+    /// A backup of a directory that has something in it.
+    fn backup() -> (Backup, Directory) {
+        let mut server = Server::new(7);
+        while server.snapshots.last().is_none_or(|last| last.directory.users().registrations() < 9)
+        {
+            server.record();
+        }
+        let snapshot = server.snapshots.pop().unwrap();
+        let (cluster, index) = (snapshot.cluster, snapshot.index);
+        let directory = snapshot.directory.clone();
+        let revision = directory.revision();
+        (Backup { cluster, index, revision, next_number: 5000, taken_at: 77 }, directory)
+    }
+
+    fn bytes() -> Vec<u8> {
+        let (head, directory) = backup();
+        let parts: Vec<_> = encode(3, &head, directory).collect();
+        assert!(parts.len() > 2, "it comes in parts");
+        parts.concat()
+    }
+
+    #[test]
+    fn a_backup_comes_back() {
+        assert_eq!(read("b", &bytes(), Bounds::default()).unwrap(), backup());
+    }
+
+    #[test]
+    fn a_backup_that_is_not_whole_is_refused() {
+        let whole = bytes();
+        for length in 0..whole.len() {
+            let error = read("b", &whole[..length], Bounds::default()).unwrap_err();
+            let OpenError::Damage(damage) = error else { panic!("{length}: {error}") };
+            assert!(damage.offset <= length as u64, "{damage}, cut at {length}");
+        }
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            match read("b", &flipped, Bounds::default()) {
+                Ok(same) => assert_eq!(same, backup()),
+                Err(OpenError::Damage(damage)) => assert!(damage.offset <= at as u64, "{damage}"),
+                Err(other) => panic!("{at}: {other}"),
+            }
+        }
+    }
+
+    /// Whoever lowers a limit below what there is must not think that the disk is bad.
+    #[test]
+    fn more_than_a_server_allows_is_no_damage() {
+        let bounds = Bounds { registrations: 8, ..Bounds::default() };
+        let error = read("b", &bytes(), bounds).unwrap_err();
+        assert!(matches!(error, OpenError::Refused(_)), "{error}");
+        assert!(error.to_string().contains("--max-registrations"), "{error}");
+    }
+
+    #[test]
+    fn what_is_restored_waits_until_the_log_has_begun() {
+        let folder = Memory::default();
+        let (head, directory) = backup();
+        restore(&folder, 1, &head, directory.clone()).unwrap();
+        let mut expected = Some(directory.with_numbers_from(5000));
+        let mut server = Server::new(1);
+        for start in 0..4 {
+            let (bounds, settings) = (Bounds::default(), Settings::default());
+            folder.crash(|| false);
+            assert_eq!(recover(&folder, NODE, bounds).unwrap().stored.restored, expected);
+            let opened = Journal::open(folder.clone(), NODE, bounds, settings, start);
+            let (mut journal, stored, _) = opened.unwrap();
+            assert_eq!(stored.restored, expected);
+            if start == 1 {
+                journal.append(Record::Boot(Boot(1))).unwrap();
+                server.stored.apply(&Record::Boot(Boot(1)));
+            }
+            if start == 2 {
+                while server.stored.log.cluster().is_none() {
+                    journal.append(server.record()).unwrap();
+                }
+                expected = None;
+            }
+            journal.write().unwrap();
+            journal.sync().unwrap();
+        }
+        assert!(!folder.names().unwrap().contains(&names::RESTORED.to_owned()));
+    }
+}

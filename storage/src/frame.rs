@@ -166,7 +166,8 @@ fn read_frame(file: &[u8], salt: u64, offset: usize) -> Result<Frame<'_>, &'stat
     let kind = FrameKind::ALL.into_iter().find(|known| *known as u32 == kind);
     let kind = kind.ok_or("a frame is of an unknown kind")?;
     let length = u32_at(head, 4) as usize;
-    let content = rest.get(FRAME..FRAME + length).ok_or("it ends within a frame")?;
+    let whole = rest.get(..size(length)).ok_or("it ends within a frame")?;
+    let content = &whole[FRAME..FRAME + length];
     if checksum(salt, content) != u32_at(head, 16) {
         return Err("the checksum of a frame's content is wrong");
     }

@@ -1,9 +1,10 @@
 //! A folder in memory that forgets in a crash what was not synced: for the simulator and for tests.
 //!
 //! It is as mean as a file system may be. Of the writes that were not synced any sectors may be there
-//! after a crash; of the names that were not synced, those up to any point.
+//! after a crash; of the names that were not synced, those up to any point. What a sync could not
+//! write is lost, though it can be read until the file is opened again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +45,8 @@ struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// How many open files are this one: without a name it lives as long as they do.
+    handles: usize,
 }
 
 #[derive(Debug)]
@@ -60,12 +63,20 @@ impl Memory {
             for inode in state.inodes.values_mut() {
                 inode.settle(&mut keeps);
                 inode.content.clone_from(&inode.durable);
+                inode.handles = 0;
             }
             let mut names = std::mem::take(&mut state.durable_names);
             for renaming in state.renames.drain(..).take_while(|_| keeps()) {
                 apply(&mut names, &renaming);
             }
-            state.inodes.retain(|inode, _| names.values().any(|known| known == inode));
+            // All have new numbers: what was open before finds nothing.
+            let mut before = std::mem::take(&mut state.inodes);
+            for inode in names.values_mut() {
+                let kept = before.remove(inode).unwrap_or_default();
+                state.next += 1;
+                *inode = state.next;
+                state.inodes.insert(*inode, kept);
+            }
             state.durable_names.clone_from(&names);
             state.names = names;
         });
@@ -107,7 +118,7 @@ impl Memory {
         self.with(|state| {
             let inode = state.create(name);
             let durable = content.clone();
-            state.inodes.insert(inode, Inode { content, durable, unsynced: Vec::new() });
+            state.inodes.insert(inode, Inode { content, durable, ..Inode::default() });
             state.sync_names();
         });
     }
@@ -166,6 +177,29 @@ impl State {
     fn sync_names(&mut self) {
         self.renames.clear();
         self.durable_names.clone_from(&self.names);
+        self.sweep();
+    }
+
+    /// Forgets the files that have no name, may get none back in a crash, and are not open.
+    fn sweep(&mut self) {
+        let Self { inodes, names, durable_names, renames, .. } = self;
+        let made = renames.iter().filter_map(|renaming| match renaming {
+            Renaming::Create(_, inode) => Some(inode),
+            Renaming::Rename(..) | Renaming::Remove(_) => None,
+        });
+        let named: BTreeSet<_> = names.values().chain(durable_names.values()).chain(made).collect();
+        inodes.retain(|number, inode| inode.handles > 0 || named.contains(number));
+    }
+
+    /// Opens a file: what can be read of it is durable.
+    fn open(&mut self, name: &str) -> io::Result<u64> {
+        let number = self.names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+        self.operate()?;
+        let inode = self.inode(number)?;
+        inode.settle(&mut || true);
+        inode.content.clone_from(&inode.durable);
+        inode.handles += 1;
+        Ok(number)
     }
 
     fn inode(&mut self, inode: u64) -> io::Result<&mut Inode> {
@@ -250,14 +284,15 @@ impl Folder for Memory {
     fn create(&self, name: &str) -> io::Result<MemoryFile> {
         let inode = self.with(|state| {
             state.operate()?;
-            io::Result::Ok(state.create(name))
+            let number = state.create(name);
+            state.inode(number)?.handles += 1;
+            io::Result::Ok(number)
         })?;
         Ok(MemoryFile { folder: self.clone(), inode })
     }
 
     fn open(&self, name: &str) -> io::Result<MemoryFile> {
-        let inode = self.with(|state| state.names.get(name).copied());
-        let inode = inode.ok_or(io::ErrorKind::NotFound)?;
+        let inode = self.with(|state| state.open(name))?;
         Ok(MemoryFile { folder: self.clone(), inode })
     }
 
@@ -279,11 +314,17 @@ impl Folder for Memory {
 }
 
 impl MemoryFile {
-    fn change(&self, change: Change) -> io::Result<()> {
+    fn change(&self, mut change: Change) -> io::Result<()> {
         self.folder.with(|state| {
-            state.operate()?;
-            let (used, room) = (state.bytes(), state.room);
+            let (works, used, room) = (state.operate(), state.bytes(), state.room);
             let inode = state.inode(self.inode)?;
+            if works.is_err() {
+                // What fails may be done in part.
+                match &mut change {
+                    Change::Length(_) => return works,
+                    Change::Write { bytes, .. } => bytes.truncate(bytes.len() / 2),
+                }
+            }
             let end = match &change {
                 Change::Length(bytes) => *bytes,
                 Change::Write { offset, bytes } => offset + bytes.len() as u64,
@@ -299,8 +340,19 @@ impl MemoryFile {
                 }
             }
             inode.unsynced.push(change);
-            Ok(())
+            works
         })
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        self.folder.with(|state| {
+            if let Some(inode) = state.inodes.get_mut(&self.inode) {
+                inode.handles -= 1;
+                state.sweep();
+            }
+        });
     }
 }
 
@@ -333,10 +385,128 @@ impl File for MemoryFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.folder.with(|state| {
-            state.operate()?;
+            let works = state.operate();
             let inode = state.inode(self.inode)?;
-            inode.settle(&mut || true);
-            Ok(())
+            match works {
+                Ok(()) => inode.settle(&mut || true),
+                // The system does not try again.
+                Err(_) => inode.unsynced.clear(),
+            }
+            works
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with a file `a` that has these bytes, durable.
+    fn folder(bytes: &[u8]) -> (Memory, MemoryFile) {
+        let folder = Memory::default();
+        let mut file = folder.create("a").unwrap();
+        file.write_at(0, bytes).unwrap();
+        file.sync().unwrap();
+        folder.sync().unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn a_crash_forgets_what_was_not_synced() {
+        let (folder, mut file) = folder(b"old");
+        file.write_at(0, b"newer").unwrap();
+        assert_eq!(folder.content("a"), b"newer");
+        folder.crash(|| false);
+        assert_eq!(folder.content("a"), b"old");
+        assert!(file.write_at(0, b"late").is_err(), "it was open before");
+        let (folder, mut file) = self::folder(b"old");
+        file.write_at(0, b"newer").unwrap();
+        file.sync().unwrap();
+        folder.crash(|| false);
+        assert_eq!(folder.content("a"), b"newer");
+    }
+
+    #[test]
+    fn sectors_are_kept_one_by_one() {
+        let (folder, mut file) = folder(&[1; 3 * SECTOR]);
+        file.write_at(100, &[2; 2 * SECTOR]).unwrap();
+        let mut sector = 0;
+        folder.crash(|| {
+            sector += 1;
+            sector == 2
+        });
+        let content = folder.content("a");
+        let second = SECTOR..2 * SECTOR;
+        assert!((0..content.len()).all(|at| (content[at] == 2) == second.contains(&at)));
+    }
+
+    #[test]
+    fn names_are_kept_in_order() {
+        for kept in 0..4 {
+            let (folder, _) = folder(b"old");
+            let mut file = folder.create("b").unwrap();
+            file.write_at(0, b"new").unwrap();
+            file.sync().unwrap();
+            folder.rename("b", "a").unwrap();
+            folder.remove("a").unwrap();
+            let mut left = kept;
+            folder.crash(|| {
+                left -= 1;
+                left >= 0
+            });
+            let expected: &[(&str, &[u8])] = match kept {
+                0 => &[("a", b"old")],
+                1 => &[("a", b"old"), ("b", b"new")],
+                2 => &[("a", b"new")],
+                _ => &[],
+            };
+            let names = folder.names().unwrap();
+            assert_eq!(names, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+            assert!(expected.iter().all(|(name, content)| folder.content(name) == *content));
+        }
+    }
+
+    #[test]
+    fn what_a_sync_could_not_write_is_gone_when_it_is_opened_again() {
+        let (folder, mut file) = folder(b"old");
+        file.write_at(0, b"new").unwrap();
+        folder.fail_at(Some(folder.operations()));
+        assert!(file.sync().is_err());
+        folder.fail_at(None);
+        assert_eq!(folder.content("a"), b"new");
+        file.write_at(3, b"!").unwrap();
+        file.sync().unwrap();
+        folder.open("a").unwrap();
+        assert_eq!(folder.content("a"), b"old!");
+    }
+
+    #[test]
+    fn what_is_opened_is_durable() {
+        let (folder, mut file) = folder(b"old");
+        file.write_at(0, b"new").unwrap();
+        folder.open("a").unwrap();
+        folder.crash(|| false);
+        assert_eq!(folder.content("a"), b"new");
+    }
+
+    #[test]
+    fn a_write_without_room_fails() {
+        let (folder, mut file) = folder(b"old");
+        folder.set_room(Some(5));
+        let full = file.write_at(3, b"new").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        file.write_at(3, b"ok").unwrap();
+        assert_eq!(folder.bytes(), 5);
+    }
+
+    #[test]
+    fn files_without_a_name_go_with_the_last_that_has_them_open() {
+        let (folder, file) = folder(b"old");
+        let count = || folder.with(|state| state.inodes.len());
+        folder.remove("a").unwrap();
+        folder.sync().unwrap();
+        assert_eq!((count(), file.len().unwrap()), (1, 3));
+        drop(file);
+        assert_eq!(count(), 0);
     }
 }

@@ -111,6 +111,8 @@ pub(crate) struct SegmentHead {
 pub(crate) struct End {
     /// Which one.
     pub(crate) number: u64,
+    /// Its salt: one from another folder has another.
+    pub(crate) salt: u64,
     /// Behind its last frame, bytes.
     pub(crate) offset: u64,
 }
@@ -180,5 +182,5 @@ mod tests {
         assert_eq!(shown, GOLDEN);
     }
 
-    const GOLDEN: &str = "";
+    const GOLDEN: &str = "00e8070103020502010203020203030304010202030403040902ac02000506040902ac02";
 }

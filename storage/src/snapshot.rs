@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rollcall_replica::consensus::admissions::Admissions;
 use rollcall_replica::consensus::ids::{Boot, ClusterId, Epoch, Index};
 use rollcall_replica::consensus::log::Snapshot;
-use rollcall_replica::directory::snapshot::{Builder, Cursor, Piece};
+use rollcall_replica::directory::snapshot::{BadPiece, Builder, Cursor, Piece};
 use rollcall_replica::directory::{Bounds, Directory};
 use rollcall_shared::id::NodeId;
 use serde::{Deserialize, Serialize};
@@ -245,7 +245,10 @@ pub(crate) fn read_pieces<H: for<'a> Deserialize<'a>>(
             }
             (FrameKind::Piece, Some(_)) => {
                 let piece: Piece = postcard::from_bytes(frame.content).map_err(unknown)?;
-                builder.push(piece).map_err(|bad| damage(offset, bad.to_string()))?;
+                builder.push(piece).map_err(|bad| match bad {
+                    BadPiece::Full => Refused::Full { file: name.into() }.into(),
+                    bad => damage(offset, bad.to_string()),
+                })?;
             }
             (FrameKind::End, Some(_)) if frame.next == bytes.len() => break,
             _ => return Err(damage(offset, "a frame is where it does not belong".into())),
