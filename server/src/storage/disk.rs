@@ -74,8 +74,19 @@ pub(crate) struct Disk {
     shared: Arc<Shared>,
     given: Lsn,
     said: Lsn,
-    /// Runs while something is not durable.
-    patience: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
+}
+
+/// Looks, while something is not durable, whether the disk goes on. It counts how often it looked: a
+/// process that was stopped for long has not looked, and so blames nobody.
+#[derive(Default)]
+struct Watch {
+    /// Until it looks again.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// What the disk was doing when it looked last; see [`Shared::doing`].
+    seen: u64,
+    /// How often it has seen the disk do just that.
+    looks: u32,
 }
 
 /// What the node and the threads of the storage share.
@@ -87,9 +98,9 @@ pub(super) struct Shared {
     failed: AtomicBool,
     /// The node.
     waker: AtomicWaker,
-    begun: Instant,
-    /// When what the disk does now began, milliseconds after `begun`, and 0 while it does nothing.
-    busy_since: AtomicU64,
+    /// Which thing the disk has been asked to do: it rises with each that begins and each that ends, so
+    /// it is odd while one is under way.
+    doing: AtomicU64,
     /// See [`Journal::urgency`].
     pub(super) urgency: AtomicU64,
     pub(super) metrics: StorageMetrics,
@@ -125,8 +136,7 @@ impl Disk {
             durable: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-            begun: Instant::now(),
-            busy_since: AtomicU64::new(0),
+            doing: AtomicU64::new(0),
             urgency: AtomicU64::new(0),
             metrics,
         });
@@ -137,36 +147,41 @@ impl Disk {
         let of_writer = Arc::clone(&shared);
         let writer = move || writer::run(&of_writer, journal, tasks);
         thread::Builder::new().name("journal".into()).spawn(writer)?;
-        Ok(Self { shared, given: Lsn(0), said: Lsn(0), patience: None })
+        Ok(Self { shared, given: Lsn(0), said: Lsn(0), watch: Watch::default() })
     }
 
-    /// Whether the disk takes too long; else when to look again.
+    /// Ready when the disk takes too long.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<StorageFailed> {
         if self.said == self.given {
-            self.patience = None;
+            self.watch = Watch::default();
             return Poll::Pending;
         }
+        let watch = &mut self.watch;
         loop {
-            let busy = self.shared.busy_for();
-            if busy.is_some_and(|busy| busy >= PATIENCE) {
+            let pause = watch.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            watch.pause = None;
+            let doing = self.shared.doing.load(Ordering::Relaxed);
+            let same = doing == watch.seen && !doing.is_multiple_of(2);
+            watch.looks = if same { watch.looks + 1 } else { 0 };
+            watch.seen = doing;
+            if watch.looks >= LOOKS {
                 tracing::error!(
-                    "the disk has not done for {PATIENCE:?} what it was asked to do: it counts as \
-                     failed"
+                    "the disk has not done for {} s what it was asked to do: it counts as failed",
+                    LOOKS
                 );
                 return Poll::Ready(StorageFailed);
-            }
-            let rest = PATIENCE - busy.unwrap_or_default();
-            let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(rest)));
-            match patience.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) => self.patience = None,
             }
         }
     }
 }
 
-/// How long one thing the disk is asked to do may take (section 2 of docs/replication.md).
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one thing the disk is asked to do may take (section 2 of docs/replication.md), in looks.
+const LOOKS: u32 = 10;
+/// The time between two looks.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Storage for Disk {
     fn store(&mut self, record: Record) {
@@ -182,7 +197,6 @@ impl Storage for Disk {
         let durable = Lsn(self.shared.durable.load(Ordering::Acquire));
         if durable > self.said {
             self.said = durable;
-            self.patience = None;
             return Poll::Ready(Ok(durable));
         }
         self.poll_stuck(cx).map(Err)
@@ -245,22 +259,15 @@ impl Shared {
 
     /// Does something that the disk may take long for.
     pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.goes_on();
+        self.doing.fetch_add(1, Ordering::Relaxed);
         let done = work();
-        self.busy_since.store(0, Ordering::Relaxed);
+        self.doing.fetch_add(1, Ordering::Relaxed);
         done
     }
 
     /// The disk has done something, and goes on with more.
     pub(super) fn goes_on(&self) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.busy_since.store(now.max(1), Ordering::Relaxed);
-    }
-
-    fn busy_for(&self) -> Option<Duration> {
-        let since = self.busy_since.load(Ordering::Relaxed);
-        let since = (since > 0).then(|| Duration::from_millis(since))?;
-        Some(self.begun.elapsed().saturating_sub(since))
+        self.doing.fetch_add(2, Ordering::Relaxed);
     }
 }
 
@@ -272,5 +279,78 @@ impl Inbox {
     fn take(&mut self) -> Self {
         let closed = self.closed;
         Self { closed, ..std::mem::take(self) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Storage whose disk does only what the test says.
+    fn disk() -> Disk {
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            come: Condvar::new(),
+            durable: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            doing: AtomicU64::new(0),
+            urgency: AtomicU64::new(0),
+            metrics: StorageMetrics::default(),
+        });
+        Disk { shared, given: Lsn(0), said: Lsn(0), watch: Watch::default() }
+    }
+
+    fn poll(disk: &mut Disk) -> Poll<Result<Lsn, StorageFailed>> {
+        disk.poll_stored(&mut Context::from_waker(Waker::noop()))
+    }
+
+    async fn pass(disk: &mut Disk, seconds: u64) -> Poll<Result<Lsn, StorageFailed>> {
+        for _ in 0..seconds {
+            tokio::time::advance(LOOK).await;
+            let polled = poll(disk);
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        Poll::Pending
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_counts_as_failed() {
+        let mut disk = disk();
+        disk.store(Record::Voter);
+        assert!(poll(&mut disk).is_pending());
+        disk.shared.doing.store(1, Ordering::Relaxed);
+        assert!(pass(&mut disk, 9).await.is_pending());
+        assert_eq!(pass(&mut disk, 3).await, Poll::Ready(Err(StorageFailed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_goes_on_does_not() {
+        let mut disk = disk();
+        disk.store(Record::Voter);
+        for step in 0..50 {
+            disk.shared.doing.store(2 * step + 1, Ordering::Relaxed);
+            assert!(pass(&mut disk, 8).await.is_pending());
+        }
+        // Nor one that has nothing to do, whoever else keeps the writer waiting.
+        disk.shared.doing.store(1000, Ordering::Relaxed);
+        assert!(pass(&mut disk, 30).await.is_pending());
+        disk.shared.stored(Lsn(1));
+        assert_eq!(poll(&mut disk), Poll::Ready(Ok(Lsn(1))));
+    }
+
+    /// As after SIGCONT, or when a machine wakes up.
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_stopped_blames_nobody() {
+        let mut disk = disk();
+        disk.store(Record::Voter);
+        disk.shared.doing.store(1, Ordering::Relaxed);
+        assert!(pass(&mut disk, 2).await.is_pending());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(poll(&mut disk).is_pending());
     }
 }
