@@ -12,11 +12,11 @@ use crate::{
     http,
     proxy::{Network, Proxy},
     roaming::{Place, ask_once},
-    server::Server,
+    server::{Keeps, PATIENT, Server},
     wire::eventually,
 };
 
-/// Servers 1 to n, all in memory. Dropping it ends them all.
+/// Servers 1 to n, all in memory unless said otherwise. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Cluster {
     members: BTreeMap<u64, Member>,
@@ -54,8 +54,25 @@ impl Cluster {
         cluster
     }
 
+    /// Starts so many servers with further flags, each with a folder of its own for what it must not
+    /// forget, and waits until all are ready.
+    pub async fn on_disk(size: u64, flags: &[&str]) -> Self {
+        Self::keeping(size, flags, |_| Keeps::OnDisk).await
+    }
+
+    /// The same with the place of each server's state.
+    pub async fn keeping(size: u64, flags: &[&str], keeps: impl Fn(u64) -> Keeps) -> Self {
+        let cluster = Self::begin_keeping(size, flags, keeps).await;
+        cluster.wait_ready().await;
+        cluster
+    }
+
     /// Starts so many servers with further flags, and waits until all listen.
     pub async fn begin(size: u64, flags: &[&str]) -> Self {
+        Self::begin_keeping(size, flags, |_| Keeps::Memory).await
+    }
+
+    async fn begin_keeping(size: u64, flags: &[&str], keeps: impl Fn(u64) -> Keeps) -> Self {
         let network = Network::new();
         let ids = 1..=size;
         let pairs = ids.clone().flat_map(|from| (1..=size).map(move |to| (from, to)));
@@ -64,7 +81,8 @@ impl Cluster {
         let start = |id| {
             let told = PATIENT.iter().chain(flags).map(ToString::to_string);
             let flags = member_flags(id, &ways).into_iter().chain(told).collect();
-            (id, Member { server: Server::begin(id, flags), state: State::Running })
+            let server = Server::begin_keeping(id, keeps(id), flags);
+            (id, Member { server, state: State::Running })
         };
         let mut members: BTreeMap<_, _> = ids.map(start).collect();
         for member in members.values_mut() {
@@ -111,6 +129,11 @@ impl Cluster {
     /// One of the servers.
     pub fn server(&self, id: u64) -> &Server {
         &self.members.get(&id).unwrap_or_else(|| panic!("there is no server {id}")).server
+    }
+
+    /// One of the servers, to be started, ended or waited for by hand: see [`Self::is_started`].
+    pub fn server_mut(&mut self, id: u64) -> &mut Server {
+        &mut self.member(id).server
     }
 
     /// Where clients connect to it.
@@ -190,12 +213,35 @@ impl Cluster {
         member.state = State::Ended;
     }
 
-    /// Starts a server that has ended again, blank, on the same port and with the same flags.
+    /// Starts a server that has ended again on the same port and with the same flags; blank, if it is
+    /// in memory.
     pub async fn restart(&mut self, id: u64) {
+        self.restart_all(&[id]).await;
+    }
+
+    /// The same of several at once.
+    pub async fn restart_all(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.member(*id).server.begin_again();
+        }
+        for id in ids {
+            let member = self.member(*id);
+            member.server.listens().await;
+            member.state = State::Running;
+        }
+    }
+
+    /// Waits until a server that nobody asked to end has ended with status 1; what it said.
+    pub async fn gives_up(&mut self, id: u64) -> String {
         let member = self.member(id);
-        member.server.begin_again();
-        member.server.listens().await;
-        member.state = State::Running;
+        let log = member.server.gives_up().await;
+        member.state = State::Ended;
+        log
+    }
+
+    /// Takes note that a server runs that was started by hand.
+    pub fn is_started(&mut self, id: u64) {
+        self.member(id).state = State::Running;
     }
 
     /// Stops a server where it is (SIGSTOP).
@@ -301,9 +347,6 @@ fn agreed_leader(states: &[Value]) -> Option<u64> {
     };
     states.iter().all(agrees).then_some(leader)
 }
-
-/// Clients are not taken for dead that answer no ping for a while: see [`Server::patient`].
-const PATIENT: &[&str] = &["--heartbeat-ms", "120000", "--first-message-ms", "120000"];
 
 #[cfg(test)]
 mod tests {

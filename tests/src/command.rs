@@ -30,7 +30,8 @@ pub struct Finished {
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    _directory: TempDir,
+    /// Where it runs, if that is nobody else's.
+    _directory: Option<TempDir>,
 }
 
 /// Runs a command in an empty folder of its own until it ends.
@@ -68,13 +69,19 @@ impl Running {
     /// Starts a command with further environment variables.
     pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = new_directory();
-        let mut command = Command::from(bare_command(directory.path()));
+        let running = Self::start_in(directory.path(), arguments, environment);
+        Self { _directory: Some(directory), ..running }
+    }
+
+    /// Starts a command in a given folder.
+    pub fn start_in(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::from(bare_command(directory));
         command.args(arguments).envs(environment.iter().copied()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the rollcall binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let lines = BufReader::new(stdout).lines();
-        Self { child, lines, _directory: directory }
+        Self { child, lines, _directory: None }
     }
 
     /// Its process id.

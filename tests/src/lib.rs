@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod command;
+pub mod disk;
 pub mod http;
 pub mod model;
 pub mod proxy;
@@ -13,6 +14,7 @@ pub mod raw;
 pub mod roaming;
 pub mod server;
 pub mod site;
+pub mod strace;
 pub mod wire;
 pub mod witness;
 

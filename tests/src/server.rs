@@ -19,16 +19,36 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, wire::eventually};
 
-/// A running server that keeps everything in memory; its id is 1 unless said otherwise.
+/// A running server that keeps everything in memory unless said otherwise; its id is 1 unless said
+/// otherwise.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     /// Where its line comes when it listens.
     said: mpsc::Receiver<String>,
-    place: Place,
-    flags: Vec<String>,
-    directory: TempDir,
+    plan: Plan,
     log: Log,
+}
+
+/// How it is started, each time.
+#[derive(Debug)]
+struct Plan {
+    place: Place,
+    keeps: Keeps,
+    flags: Vec<String>,
+    /// A command that runs it, such as `strace`: it has to become the server itself.
+    wrapper: Vec<String>,
+    directory: TempDir,
+}
+
+/// Where a server keeps its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Memory,
+    /// In a folder of its own, for as long as the [`Server`] lives.
+    OnDisk,
+    /// In this folder.
+    In(PathBuf),
 }
 
 /// Which server of a cluster it is, and where it listens.
@@ -59,12 +79,24 @@ impl Server {
     /// Starts a server that does not take a silent client for dead: those of [`crate::wire`] answer
     /// its pings only while a test awaits something of them, and a browser may be slow to start.
     pub fn patient() -> Self {
-        Self::with(&["--heartbeat-ms", "120000", "--first-message-ms", "120000"])
+        Self::with(PATIENT)
     }
 
     /// Starts a server with another id than 1.
     pub fn numbered(id: u64) -> Self {
         Self::launch(Place { id, ..Place::FREE }, new_directory(), &[])
+    }
+
+    /// Starts a server with further flags that finds again what it knew when it is restarted.
+    pub fn on_disk(flags: &[&str]) -> Self {
+        Self::keeping(Keeps::OnDisk, flags)
+    }
+
+    /// Starts a server with further flags that keeps its state there.
+    pub fn keeping(keeps: Keeps, flags: &[&str]) -> Self {
+        let flags = [PATIENT, flags].concat();
+        let plan = Plan { keeps, ..Plan::new(Place::FREE, new_directory(), owned(&flags)) };
+        Self::launch_plan(plan)
     }
 
     /// Starts a server that listens on all interfaces.
@@ -94,21 +126,30 @@ impl Server {
 
     /// Starts a server of a cluster on a free port; [`Self::listens`] waits until it has one.
     pub fn begin(id: u64, flags: Vec<String>) -> Self {
-        Self::spawn(Place { id, ..Place::FREE }, new_directory(), flags)
+        Self::begin_keeping(id, Keeps::Memory, flags)
+    }
+
+    /// The same with a place for its state.
+    pub fn begin_keeping(id: u64, keeps: Keeps, flags: Vec<String>) -> Self {
+        let place = Place { id, ..Place::FREE };
+        Self::spawn(Plan { keeps, ..Plan::new(place, new_directory(), flags) })
     }
 
     fn launch(place: Place, directory: TempDir, flags: &[&str]) -> Self {
-        let flags = flags.iter().map(ToString::to_string).collect();
-        let mut server = Self::spawn(place, directory, flags);
+        Self::launch_plan(Plan::new(place, directory, owned(flags)))
+    }
+
+    fn launch_plan(plan: Plan) -> Self {
+        let mut server = Self::spawn(plan);
         let line = server.said.recv_timeout(PATIENCE).ok();
         server.is_listening(line);
         server
     }
 
-    fn spawn(place: Place, directory: TempDir, flags: Vec<String>) -> Self {
+    fn spawn(plan: Plan) -> Self {
         let mut log = Log::default();
-        let (child, said) = spawn(&directory, &flags, place, &mut log);
-        Self { child, said, place, flags, directory, log }
+        let (child, said) = spawn(&plan, &mut log);
+        Self { child, said, plan, log }
     }
 
     /// Kills the server and starts it again on the same port with the same flags.
@@ -121,7 +162,48 @@ impl Server {
     /// The same without waiting until it listens; [`Self::listens`] does.
     pub fn begin_again(&mut self) {
         self.kill9();
-        (self.child, self.said) = spawn(&self.directory, &self.flags, self.place, &mut self.log);
+        self.log.begin_anew();
+        (self.child, self.said) = spawn(&self.plan, &mut self.log);
+    }
+
+    /// Lets this command run it from its next start on; an empty one lets it run by itself again.
+    pub fn wrap(&mut self, wrapper: Vec<String>) {
+        self.plan.wrapper = wrapper;
+    }
+
+    /// Starts it again, which must fail before it listens; with which status, and what it says.
+    pub async fn refuses_to_start(&mut self) -> (Option<i32>, String) {
+        self.begin_again();
+        let status = self.exited().await;
+        self.log.finish();
+        let said = self.said.try_recv();
+        assert!(said.is_err(), "it said {said:?} and then ended:\n{}", self.last_log());
+        (status.code(), self.last_log())
+    }
+
+    /// Starts it again, as far as it goes: whether it listens. If not, it has ended with this status
+    /// and said this.
+    pub async fn starts_or_refuses(&mut self) -> Result<(), (Option<i32>, String)> {
+        self.begin_again();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(line) = self.said.try_recv() {
+                self.is_listening(Some(line));
+                return Ok(());
+            }
+            if !self.is_running() {
+                let status = self.exited().await;
+                self.log.finish();
+                return Err((status.code(), self.last_log()));
+            }
+            assert!(Instant::now() < deadline, "the server neither listens nor ends");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The folder of its state.
+    pub fn data_dir(&self) -> PathBuf {
+        self.plan.data_dir().expect("this server keeps its state in a folder")
     }
 
     /// Waits until it listens, while other tasks go on.
@@ -143,7 +225,7 @@ impl Server {
     fn is_listening(&mut self, line: Option<String>) {
         let said = line.as_deref().unwrap_or_default();
         let own = said.starts_with(&format!("server {} pid {} ", self.id(), self.pid()));
-        let port = match self.place.port {
+        let port = match self.plan.place.port {
             0 => parse_line_of(self.id(), said).map(|(_, port)| port),
             port => Some(port),
         };
@@ -151,27 +233,27 @@ impl Server {
             // Its log is printed when it is dropped.
             panic!("the server said {line:?} instead of where it listens");
         };
-        self.place.port = port;
+        self.plan.place.port = port;
     }
 
     /// Its number within its cluster.
     pub fn id(&self) -> u64 {
-        self.place.id
+        self.plan.place.id
     }
 
     /// Where clients connect to.
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/ws", self.place.port)
+        format!("ws://127.0.0.1:{}/ws", self.plan.place.port)
     }
 
     /// Where browsers go to, without a slash at the end.
     pub fn http(&self) -> String {
-        format!("http://127.0.0.1:{}", self.place.port)
+        format!("http://127.0.0.1:{}", self.plan.place.port)
     }
 
     /// The socket address it listens on.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.place.port).into()
+        (Ipv4Addr::LOCALHOST, self.plan.place.port).into()
     }
 
     /// The process id it was started with.
@@ -235,6 +317,39 @@ impl Server {
     pub fn log(&self) -> String {
         self.log.text()
     }
+
+    /// What it wrote to standard error since its last start, all of it if it has ended.
+    pub fn last_log(&self) -> String {
+        let log = self.log.text();
+        log.rsplit(ANEW).next().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until a server that has a reason to end has done so with status 1; what it said.
+    pub async fn gives_up(&mut self) -> String {
+        let status = self.exited().await;
+        self.log.finish();
+        let log = self.last_log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        log
+    }
+}
+
+impl Plan {
+    fn new(place: Place, directory: TempDir, flags: Vec<String>) -> Self {
+        Self { place, keeps: Keeps::Memory, flags, wrapper: Vec::new(), directory }
+    }
+
+    fn data_dir(&self) -> Option<PathBuf> {
+        match &self.keeps {
+            Keeps::Memory => None,
+            Keeps::OnDisk => Some(self.directory.path().join("data")),
+            Keeps::In(folder) => Some(folder.clone()),
+        }
+    }
+}
+
+fn owned(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(ToString::to_string).collect()
 }
 
 impl Drop for Server {
@@ -243,7 +358,7 @@ impl Drop for Server {
         self.log.finish();
         let log = self.log.text();
         if thread::panicking() {
-            let Place { id, port, .. } = self.place;
+            let Place { id, port, .. } = self.plan.place;
             eprintln!("--- log of server {id} on port {port} ---\n{log}---");
         } else {
             // A thread of the server that died need not have been noticed by the test.
@@ -274,7 +389,19 @@ pub fn binary() -> PathBuf {
 
 /// The binary with an environment that says nothing about Rollcall, in a folder of its own.
 pub fn bare_command(directory: &Path) -> Command {
-    let mut command = Command::new(binary());
+    wrapped_command(directory, &[])
+}
+
+/// The same, run by another command.
+fn wrapped_command(directory: &Path, wrapper: &[String]) -> Command {
+    let mut command = match wrapper {
+        [] => Command::new(binary()),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary());
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROLLCALL_") {
             command.env_remove(name);
@@ -327,17 +454,17 @@ pub fn parse_line_of(id: u64, line: &str) -> Option<(u32, u16)> {
 }
 
 /// Starts a process; the lines it prints can be received.
-fn spawn(
-    directory: &TempDir,
-    flags: &[String],
-    place: Place,
-    log: &mut Log,
-) -> (Child, mpsc::Receiver<String>) {
-    let Place { id, ip, port } = place;
-    let mut child = bare_command(directory.path())
-        .args(["serve", "--in-memory", "--id", &id.to_string()])
+fn spawn(plan: &Plan, log: &mut Log) -> (Child, mpsc::Receiver<String>) {
+    let Place { id, ip, port } = plan.place;
+    let mut command = wrapped_command(plan.directory.path(), &plan.wrapper);
+    command.args(["serve", "--id", &id.to_string()]);
+    match plan.data_dir() {
+        Some(folder) => command.arg("--data-dir").arg(folder),
+        None => command.arg("--in-memory"),
+    };
+    let mut child = command
         .args(["--listen", &format!("{ip}:{port}")])
-        .args(flags)
+        .args(&plan.flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -388,6 +515,13 @@ impl Log {
         }
     }
 
+    /// What follows is of another process.
+    fn begin_anew(&mut self) {
+        self.finish();
+        let mut lines = self.lines.lock().expect("no holder of the log panics");
+        lines.push_back(ANEW.trim_end().to_owned());
+    }
+
     fn text(&self) -> String {
         let lines = self.lines.lock().expect("no holder of the log panics");
         lines.iter().map(|line| format!("{line}\n")).collect()
@@ -395,3 +529,7 @@ impl Log {
 }
 
 const LOG_LINES_MAX: usize = 400;
+/// Stands in a log where a server was started again.
+const ANEW: &str = "--- started again ---\n";
+/// Clients are not taken for dead that answer no ping for a while: see [`Server::patient`].
+pub(crate) const PATIENT: &[&str] = &["--heartbeat-ms", "120000", "--first-message-ms", "120000"];

@@ -52,6 +52,8 @@ pub struct Counts {
     pub pushes: u64,
     /// Times that a subscriber was shown a new picture instead of what it had missed.
     pub pictures: u64,
+    /// The longest time that a writer waited from one acknowledgement to the next.
+    pub longest_gap: Duration,
 }
 
 /// What all clients of a witness know together.
@@ -74,6 +76,9 @@ struct Progress {
     refused: u64,
     pushes: u64,
     pictures: u64,
+    /// When each writer was last told of a write.
+    written: BTreeMap<usize, Instant>,
+    longest_gap: Duration,
     stage: Stage,
 }
 
@@ -133,8 +138,14 @@ impl Witness {
             (ledger.writes(), ledger.numbers())
         };
         let progress = self.shared.progress();
-        let Progress { reads, refused, pushes, pictures, .. } = *progress;
-        Counts { writes, numbers, reads, refused, pushes, pictures }
+        let Progress { reads, refused, pushes, pictures, longest_gap, .. } = *progress;
+        Counts { writes, numbers, reads, refused, pushes, pictures, longest_gap }
+    }
+
+    /// Begins to measure [`Counts::longest_gap`] anew.
+    pub fn forget_gaps(&self) {
+        let mut progress = self.shared.progress();
+        progress.longest_gap = Duration::ZERO;
     }
 
     /// Lets every client finish what it began, and checks that everything that was acknowledged is
@@ -233,6 +244,14 @@ impl Progress {
     fn serve(&mut self, worker: Worker, phase: u64) {
         let last = self.served.entry(worker).or_default();
         *last = phase.max(*last);
+    }
+
+    /// A writer was told of a write.
+    fn wrote(&mut self, writer: usize) {
+        let now = Instant::now();
+        if let Some(before) = self.written.insert(writer, now) {
+            self.longest_gap = self.longest_gap.max(now - before);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::process::{Result, Task};
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// Arguments of `cargo build` and `cargo test` that name all we build and test; xtask is apart, as
@@ -24,10 +25,17 @@ pub(crate) fn run(workspace: &Workspace, name: &str) -> Result {
     if found.is_empty() {
         return Err(format!("cargo built no integration test called {name}").into());
     }
+    // Where there is no way to be root, the system may let its users do it, or the test says so.
+    let root = needs_root(name).then(|| tools::root_prefix(&workspace.root)).flatten();
     for test in found {
-        test.task(workspace).run(&test.folder)?;
+        test.task(workspace, root).run(&test.folder)?;
     }
     Ok(())
+}
+
+/// Whether a test mounts file systems and traces processes.
+pub(crate) fn needs_root(name: &str) -> bool {
+    name == "durability"
 }
 
 /// The executable of an integration test, and the folder of its package.
@@ -38,11 +46,23 @@ struct Executable {
 }
 
 impl Executable {
-    /// With what cargo would set and where it would start it.
-    fn task(&self, workspace: &Workspace) -> Task {
-        Task::new(&self.file)
-            .env("CARGO_MANIFEST_DIR", self.folder.display().to_string())
-            .env("ROLLCALL_BIN", workspace.binary("debug").display().to_string())
+    /// With what cargo would set and where it would start it; `root` is a command that runs another
+    /// one as root.
+    fn task(&self, workspace: &Workspace, root: Option<&str>) -> Task {
+        let folder = self.folder.display().to_string();
+        let binary = workspace.binary("debug").display().to_string();
+        match root {
+            // It may pass no variables on.
+            Some(root) => Task::words(root)
+                .arg("env")
+                .arg(format!("CARGO_MANIFEST_DIR={folder}"))
+                .arg(format!("ROLLCALL_BIN={binary}"))
+                .args(std::env::var("ROLLCALL_HUNT").map(|hunt| format!("ROLLCALL_HUNT={hunt}")))
+                .arg(&self.file),
+            None => {
+                Task::new(&self.file).env("CARGO_MANIFEST_DIR", folder).env("ROLLCALL_BIN", binary)
+            }
+        }
     }
 }
 

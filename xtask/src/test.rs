@@ -79,6 +79,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         call("chromium", &[], tools::chromium),
         call("node", &[], tools::node),
         call("typescript", &["node"], tools::typescript),
+        call("strace", &[], tools::strace),
         task("fmt", &[], Task::words("cargo fmt --all --check")),
         task(
             "clippy",
@@ -127,7 +128,10 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         task("teeth of checker", &[], search::teeth("rollcall-checker")),
     ]);
     let (late, early): (Vec<_>, Vec<_>) = workspace.tests.iter().partition(|name| in_browser(name));
-    steps.extend(early.into_iter().map(|name| integration(name, &["build"])));
+    let needs = |name: &String| -> &[&'static str] {
+        if suite::needs_root(name) { &["build", "strace"] } else { &["build"] }
+    };
+    steps.extend(early.into_iter().map(|name| integration(name, needs(name))));
     steps.push(call("dev smoke", &["web"], smoke::run));
     steps.extend(late.into_iter().map(|name| integration(name, &["build", "chromium"])));
     steps
@@ -202,7 +206,7 @@ mod tests {
         Workspace {
             root: "root".into(),
             target: "target".into(),
-            tests: ["browser", "tidy", "wire"].map(str::to_owned).to_vec(),
+            tests: ["browser", "durability", "tidy", "wire"].map(str::to_owned).to_vec(),
         }
     }
 
@@ -226,6 +230,7 @@ mod tests {
     fn a_filter_brings_what_its_steps_need() {
         assert_eq!(names("wire"), ["wasm target", "web", "build", "test wire"]);
         assert_eq!(names("fmt"), ["fmt"]);
+        assert_eq!(names("dura"), ["wasm target", "strace", "web", "build", "test durability"]);
         assert_eq!(names("browser"), ["wasm target", "chromium", "web", "build", "test browser"]);
         assert_eq!(names("").len(), plan(&workspace()).len());
         assert!(selected(plan(&workspace()), "no such step").is_err());

@@ -50,6 +50,12 @@ pub(crate) fn chromium(workspace: &Workspace) -> Result {
     on_path_or_installed(workspace, "the browser tests", &programs, "chromium chromium-driver")
 }
 
+/// Makes what spoils disks for servers under test be on the `PATH`.
+pub(crate) fn strace(workspace: &Workspace) -> Result {
+    let programs = ["strace", "unshare", "mount"];
+    on_path_or_installed(workspace, "the durability test", &programs, "strace util-linux mount")
+}
+
 /// Makes Node.js and npm be on the `PATH`.
 pub(crate) fn node(workspace: &Workspace) -> Result {
     // Where Node.js did not come from Debian, Debian's npm would bring a second one.
@@ -91,7 +97,7 @@ fn on_path_or_installed(
 }
 
 /// What to put before a command for it to run as root; none where that needs a password.
-fn root_prefix(dir: &Path) -> Option<&'static str> {
+pub(crate) fn root_prefix(dir: &Path) -> Option<&'static str> {
     let is_root = Task::words("id -u").output(dir).is_ok_and(|id| id.trim() == "0");
     if is_root {
         return Some("env");

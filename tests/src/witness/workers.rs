@@ -44,6 +44,7 @@ pub(super) async fn write(
         let reply = client.insist("ConnectUser", &write.payload()).await?;
         expect("Connected", &reply)?;
         shared.ledger().acknowledge(&write, &reply["payload"])?;
+        shared.progress().wrote(number);
 
         let after = shared.ledger().ask_number();
         let reply = client.insist("GetSequenceNumber", &json!({ "count": 1 + round % 3 })).await?;

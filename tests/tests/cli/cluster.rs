@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-/// A local cluster of one server, in memory as it is without being told. Only its port is free.
+/// A local cluster of one server as it is without being told more. Only its port is free.
 async fn dev() -> (Running, u32, u16) {
     let mut dev = Running::start(&["dev", "--base-port", "0", "--size", "1"]);
     let line = dev.line().await;

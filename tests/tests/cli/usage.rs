@@ -2,8 +2,10 @@
 
 use rollcall_tests::command::run;
 
-const COMMANDS: [&str; 8] =
-    ["serve", "dev", "connect", "lookup", "sequence", "watch", "status", "bench"];
+const COMMANDS: [&str; 11] = [
+    "serve", "dev", "connect", "lookup", "sequence", "watch", "status", "backup", "restore",
+    "readmit", "bench",
+];
 
 #[tokio::test]
 async fn help_lists_every_command_and_ends_well() {
@@ -81,16 +83,15 @@ async fn a_wrong_command_line_is_status_2_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn serve_wants_to_be_told_that_memory_is_all_it_has() {
-    let here = ["serve", "--id", "1", "--listen", "127.0.0.1:0"];
-    for storage in [&[][..], &["--data-dir", "data"]] {
-        let finished = run(&[&here[..], storage].concat()).await;
-        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
-        assert!(finished.stderr.contains("--in-memory"), "{}", finished.stderr);
-        assert!(finished.stdout.is_empty(), "{}", finished.stdout);
+async fn a_server_keeps_its_state_in_memory_or_in_a_folder_and_not_in_both() {
+    for command in ["serve", "dev"] {
+        let both = run(&[command, "--in-memory", "--data-dir", "data"]).await;
+        assert_eq!(both.code, Some(2), "{}", both.stderr);
+        assert!(both.stdout.is_empty(), "{}", both.stdout);
+        for flag in ["--in-memory", "--data-dir"] {
+            assert!(both.stderr.contains(flag), "{}", both.stderr);
+        }
     }
-    let both = run(&[&here[..], &["--in-memory", "--data-dir", "data"]].concat()).await;
-    assert_eq!(both.code, Some(2), "{}", both.stderr);
 }
 
 #[tokio::test]
@@ -120,18 +121,6 @@ async fn members_that_make_no_cluster_are_refused() {
     let ports = run(&["dev", "--base-port", "65534", "--size", "3"]).await;
     assert_eq!(ports.code, Some(2), "{}", ports.stderr);
     assert!(ports.stderr.contains("no port for server 3"), "{}", ports.stderr);
-}
-
-#[tokio::test]
-async fn data_on_disk_is_refused_rather_than_kept_in_memory() {
-    let dev = ["dev", "--base-port", "0", "--data-dir", "data"];
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--member=2=ws://127.0.0.1:7102/peer"];
-    for arguments in [&dev[..], &serve, &[&serve[..], &["--data-dir", "data"]].concat()] {
-        let finished = run(arguments).await;
-        assert_eq!(finished.code, Some(2), "{arguments:?}: {}", finished.stderr);
-        assert!(finished.stdout.is_empty(), "{arguments:?} printed {}", finished.stdout);
-        assert!(finished.stderr.contains("--in-memory"), "{arguments:?}: {}", finished.stderr);
-    }
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ async fn a_server_of_another_cluster_is_kept_out() {
     }
     for id in [1, 2] {
         refused_for(&ours, id, "cluster").await;
-        assert!(ours.log(id).contains("it belongs to another cluster"), "{}", ours.log(id));
+        comes_to_say(&ours, id, "it belongs to another cluster").await;
     }
     eventually("it says so", async || match theirs.log(3).contains("belongs to another cluster") {
         true => Ok(()),
@@ -226,7 +226,7 @@ async fn a_server_with_other_limits_is_kept_out() {
     stranger.listens().await;
     for id in [1, 2] {
         refused_for(&cluster, id, "settings").await;
-        assert!(cluster.log(id).contains("give all servers the same ones"), "{}", cluster.log(id));
+        comes_to_say(&cluster, id, "give all servers the same ones").await;
     }
     witness.goes_on(&[1, 2]).await;
     witness.finish(&[1, 2]).await;
@@ -238,6 +238,15 @@ async fn refused_for(cluster: &Cluster, id: u64, reason: &str) {
         let server = cluster.server(id);
         let refused = refusals(server, reason).await + refusals(server, "by_peer").await;
         if refused >= 1.0 { Ok(()) } else { Err(format!("{reason}: {}", cluster.log(id))) }
+    })
+    .await;
+}
+
+/// What is counted is in the log a moment later.
+async fn comes_to_say(cluster: &Cluster, id: u64, what: &str) {
+    eventually("it says why", async || {
+        let log = cluster.log(id);
+        if log.contains(what) { Ok(()) } else { Err(format!("no {what:?} in {log}")) }
     })
     .await;
 }

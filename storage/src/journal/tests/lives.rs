@@ -14,11 +14,11 @@ enum End {
     Finish,
 }
 
-/// `SEEDS` in the environment says how many to try, `SEED` which one only.
+/// `SEEDS` in the environment of the build says how many to try, `SEED` which one only.
 #[test]
 fn nothing_durable_is_ever_missing() {
-    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let count = std::env::var("SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1500);
+    let only = option_env!("SEED").and_then(|seed| seed.parse().ok());
+    let count = option_env!("SEEDS").and_then(|count| count.parse().ok()).unwrap_or(1500);
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let bad: Vec<_> =
         seeds.filter(|seed| std::panic::catch_unwind(|| live(*seed)).is_err()).collect();
