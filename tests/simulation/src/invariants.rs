@@ -5,6 +5,7 @@ mod agreement;
 mod applied_once;
 mod applied_state;
 mod completeness;
+mod damage;
 mod equal_prefix;
 mod history;
 mod numbers;
@@ -16,6 +17,7 @@ mod read_points;
 mod replaced;
 mod sessions;
 mod split;
+mod storage;
 mod subscriptions;
 mod truncation;
 mod truth;
@@ -24,8 +26,10 @@ use rollcall_replica::consensus::ids::Index;
 use rollcall_replica::consensus::journal::{Record, Stored};
 use rollcall_replica::{Change, Directory, Output, Replica};
 use rollcall_shared::id::{Revision, SessionNumber};
+use rollcall_storage::OpenError;
 
 use crate::sim::{Answer, Operation, Trial};
+pub use storage::{Given, same};
 pub use truth::{Truth, fingerprint, online};
 
 /// What happens.
@@ -45,6 +49,28 @@ pub enum Event<'a> {
         node: u32,
         /// The record.
         record: &'a Record,
+    },
+    /// The folder of a server was read, after a crash or by a start.
+    Found {
+        /// Which server.
+        node: u32,
+        /// What it was given.
+        given: Given<'a>,
+        /// What is there.
+        found: Result<&'a Stored, &'a OpenError>,
+    },
+    /// A file of a server that is down was damaged.
+    Damaged {
+        /// Which server.
+        node: u32,
+        /// The file.
+        file: &'a str,
+        /// What was there before.
+        before: &'a Stored,
+        /// The last records of it, if nothing behind them says that they were ever whole.
+        unproven: &'a [Record],
+        /// What is there now.
+        found: Result<&'a Stored, &'a OpenError>,
     },
     /// A server lost its disk.
     LostDisk {
@@ -173,7 +199,15 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<pushes::Pushes>::default(),
         Box::<subscriptions::Subscriptions>::default(),
         Box::<sessions::Sessions>::default(),
+        Box::<storage::Storage>::default(),
+        Box::<damage::Damaged>::default(),
     ]
+}
+
+/// Those that hold for each server by itself, whatever becomes of the cluster.
+#[must_use]
+pub fn of_disks() -> Vec<Box<dyn Invariant>> {
+    vec![Box::<storage::Storage>::default(), Box::<damage::Damaged>::default()]
 }
 
 /// Shows all of them what happens; which one does not hold, and what is wrong.

@@ -9,6 +9,7 @@ mod client;
 mod counts;
 mod crowd;
 mod disk;
+mod keeper;
 mod links;
 mod lives;
 mod network;
@@ -16,6 +17,7 @@ mod outputs;
 mod plan;
 mod progress;
 mod server;
+mod storing;
 mod trace;
 mod trial;
 mod watch;
@@ -25,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::Hasher;
 
 use rollcall_replica::Input;
-use rollcall_replica::consensus::ids::{Epoch, Lsn, PeerLink};
+use rollcall_replica::consensus::ids::{Epoch, PeerLink};
 use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::NodeId;
 
@@ -80,6 +82,12 @@ enum Next {
     Wake { node: u32 },
     /// A server's fsync is done.
     Synced { node: u32, process: u64 },
+    /// A server does a bit of what its disk needs besides.
+    Keep { node: u32, process: u64 },
+    /// A server learns that its disk has failed.
+    DiskFailed { node: u32, process: u64 },
+    /// A server's disk has room again.
+    Room { node: u32 },
     /// An end of a link comes up.
     LinkUp { node: u32, peer: u32, link: PeerLink },
     /// An end of a link learns that it is gone.
@@ -292,6 +300,14 @@ impl Sim {
             Next::Arrive { from, to } => self.arrive(from, to),
             Next::Wake { node } => self.wake(node),
             Next::Synced { node, process } => self.synced(node, process),
+            Next::Keep { node, process } => self.keep(node, process),
+            Next::DiskFailed { node, process } => self.disk_failed(node, process),
+            Next::Room { node } => {
+                if let Some(server) = self.servers.get_mut(&node) {
+                    server.disk.make_room();
+                }
+                Ok(())
+            }
             Next::LinkUp { node, peer, link } => {
                 if let Some(server) = self.servers.get_mut(&node)
                     && server.replica.is_some()
@@ -326,27 +342,6 @@ impl Sim {
         self.drain(node)
     }
 
-    fn synced(&mut self, node: u32, process: u64) -> Outcome {
-        let Some(server) = self.servers.get_mut(&node).filter(|s| s.process == process) else {
-            return Ok(());
-        };
-        if server.replica.is_none() {
-            return Ok(());
-        }
-        let (through, again) = server.disk.synced();
-        if again {
-            self.begin_sync(node);
-        }
-        self.tell(node, Input::Stored { through })?;
-        if self.breaking && self.random.one_in(30) {
-            // Twice, late, or of a record that it was never given: it must change nothing.
-            self.counts.add(Count::WrongSync);
-            let wrong = *self.random.pick(&[through.0, through.0 / 2, 0, u64::MAX]).unwrap_or(&0);
-            self.tell(node, Input::Stored { through: Lsn(wrong) })?;
-        }
-        Ok(())
-    }
-
     /// Gives a server its input and does all it says.
     fn tell(&mut self, node: u32, input: Input) -> Outcome {
         let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
@@ -369,10 +364,13 @@ impl Next {
             Self::Arrive { to: node, .. }
             | Self::Wake { node }
             | Self::Synced { node, .. }
+            | Self::Keep { node, .. }
+            | Self::DiskFailed { node, .. }
             | Self::LinkUp { node, .. }
             | Self::LinkDown { node, .. } => Some(node),
             Self::Dial { .. }
             | Self::Start { .. }
+            | Self::Room { .. }
             | Self::Client { .. }
             | Self::Watcher { .. }
             | Self::Trouble(_) => None,

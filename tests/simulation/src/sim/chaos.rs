@@ -1,5 +1,6 @@
 //! What goes wrong, and the end of it.
 
+use super::storing::Fate;
 use super::{Count, Kind, Next, Outcome, Sim};
 use rollcall_replica::consensus::RoleKind;
 use rollcall_replica::{Input, Replica};
@@ -16,9 +17,10 @@ pub(super) enum Trouble {
     Shutdown,
     SlowDisks,
     FailedDisk,
+    FullDisk,
 }
 
-const TROUBLES: [Trouble; 9] = [
+const TROUBLES: [Trouble; 10] = [
     Trouble::Crash,
     Trouble::Pause,
     Trouble::Cut,
@@ -28,6 +30,7 @@ const TROUBLES: [Trouble; 9] = [
     Trouble::Shutdown,
     Trouble::SlowDisks,
     Trouble::FailedDisk,
+    Trouble::FullDisk,
 ];
 
 impl Sim {
@@ -49,6 +52,7 @@ impl Sim {
             Trouble::Shutdown => troubles.shutdown,
             Trouble::SlowDisks => troubles.slow_disks,
             Trouble::FailedDisk => troubles.failed_disk,
+            Trouble::FullDisk => troubles.full_disk,
         };
         if mean > 0 {
             let at = self.now + self.random.between(1, 2 * mean * 1_000);
@@ -65,14 +69,13 @@ impl Sim {
         match trouble {
             Trouble::Crash => {
                 self.note(|| format!("{node} crashes"));
-                self.crash(node, false)?;
+                self.crash(node, Fate::Kept)?;
             }
             Trouble::LoseDisk => {
                 // A disk lost during the first start may leave two histories (R26), which ends what
                 // can be checked.
                 if self.plan.kind == Kind::FirstStart || self.all_have_begun() {
-                    self.note(|| format!("{node} crashes and loses its disk"));
-                    self.crash(node, true)?;
+                    self.lose_disk(node)?;
                 }
             }
             Trouble::Pause => {
@@ -100,11 +103,8 @@ impl Sim {
                 self.note(|| format!("{node} shall shut down"));
                 self.shut_down(node)?;
             }
-            Trouble::FailedDisk => {
-                self.note(|| format!("the disk of {node} fails"));
-                self.counts.add(Count::FailedDisk);
-                self.tell(node, Input::StorageFailed)?;
-            }
+            Trouble::FailedDisk => self.fail_disk(node)?,
+            Trouble::FullDisk => self.fill_disk(node),
             Trouble::SlowDisks => {
                 self.counts.add(Count::SlowDisks);
                 self.slow_until = self.now + self.random.between(1, 800_000);
@@ -185,6 +185,10 @@ impl Sim {
         self.heal();
         self.breaking = false;
         self.slow_until = 0;
+        for server in self.servers.values_mut() {
+            server.disk.stop_failing();
+            server.disk.make_room();
+        }
         for node in 1..=self.plan.members {
             let at = self.now + self.random.between(1, 50_000);
             self.at(at, Next::Start { node });

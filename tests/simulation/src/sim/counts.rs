@@ -32,6 +32,24 @@ counted! {
     SlowDisks: "slow spells",
     /// A record could not be stored.
     FailedDisk: "failed disks",
+    /// A disk had no more room for a while.
+    FullDisk: "full disks",
+    /// An operation of a disk failed, and its process ended for it.
+    FailedOperation: "failed operations",
+    /// A process ended while it opened its journal.
+    BrokenOpening: "openings broken off",
+    /// A segment of a journal was full, and the next one begun.
+    Roll: "segments rolled",
+    /// A snapshot was written to a disk.
+    SnapshotWritten: "snapshots written",
+    /// The end of a journal was not whole, and was cut off.
+    TornTail: "torn tails cut",
+    /// A file was damaged while its server was down, and that was noticed.
+    DamageFound: "damage found",
+    /// It was not, and changed nothing.
+    DamageHarmless: "harmless damage",
+    /// It was cut off like a torn tail, since nothing said that this was ever whole.
+    TailLost: "tails lost",
     /// The storage said something twice, late, or of a record it was never given.
     WrongSync: "wrong answers of disks",
     /// A process began to lead an epoch.
@@ -100,10 +118,22 @@ impl Counts {
         self.0[count as usize] += 1;
     }
 
+    /// It happened so many times more.
+    pub const fn add_all(&mut self, count: Count, times: u64) {
+        self.0[count as usize] += times;
+    }
+
     /// How often it happened.
     #[must_use]
     pub const fn of(&self, count: Count) -> u64 {
         self.0[count as usize]
+    }
+
+    /// What never happened.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let never = WORDS.iter().zip(self.0).filter(|(_, count)| *count == 0);
+        never.map(|(words, _)| *words).collect()
     }
 
     /// Adds those of another run.

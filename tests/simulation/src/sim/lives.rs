@@ -52,7 +52,7 @@ impl Sim {
             self.counts.add(Count::Rebirth);
         }
         self.lives.several = true;
-        self.invariants.clear();
+        self.invariants = invariants::of_disks();
         self.lives.over = left.is_empty();
         // What is still on its way to the disk of a server may say that it is empty: that one will
         // never be part of a life it does not know, so the other one serves nobody.

@@ -10,6 +10,7 @@ use rollcall_replica::consensus::log::Op;
 use rollcall_replica::directory::Outcome as Done;
 
 use super::network::OnWire;
+use super::storing::Fate;
 use super::{Count, Failure, Next, Outcome, Sim};
 use crate::invariants::{Event, observe};
 
@@ -39,7 +40,7 @@ impl Sim {
             let Some(output) = output else { break };
             if self.breaking && self.random.one_in(self.plan.crash_within) {
                 self.note(|| format!("{node} crashes before {output:?}"));
-                return self.crash(node, false);
+                return self.crash(node, Fate::Kept);
             }
             self.do_output(node, output)?;
         }
@@ -126,10 +127,7 @@ impl Sim {
                 self.observe(&Event::Record { node, record: &record })?;
                 self.count_record(&record);
                 self.note(|| format!("{node} stores {}", brief(&record)));
-                let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
-                if server.disk.write(record) {
-                    self.begin_sync(node);
-                }
+                self.store(node, record);
             }
             Output::Stop(why) => {
                 self.note(|| format!("{node} stops: {why:?}"));
@@ -140,7 +138,7 @@ impl Sim {
                     observe(&mut self.invariants, &self.truth, &said)
                         .map_err(|(property, what)| self.failure(property, what))?;
                 }
-                self.crash(node, false)?;
+                self.crash(node, Fate::Kept)?;
             }
             output => {
                 self.note(|| format!("{node} says {output:?}"));
@@ -178,14 +176,6 @@ impl Sim {
             }
             _ => {}
         }
-    }
-
-    pub(super) fn begin_sync(&mut self, node: u32) {
-        let slow = if self.slow_until > self.now { 20 } else { 1 };
-        let takes = self.random.between(1, self.plan.fsync.max(1)) * slow;
-        let Some(server) = self.servers.get(&node) else { return };
-        let process = server.process;
-        self.at(self.now + takes, Next::Synced { node, process });
     }
 }
 

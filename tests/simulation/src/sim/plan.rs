@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rollcall_replica::consensus::config::Timings;
+use rollcall_storage::Settings;
 
 use crate::random::Random;
 
@@ -65,6 +66,11 @@ pub struct Plan {
     pub fsync: u64,
     /// Whether a crash loses the disk.
     pub in_memory: bool,
+    /// How large the files of the storage get: so small that segments are often full and snapshots
+    /// often due.
+    pub storage: Settings,
+    /// Of the disks that are to be lost, one in so many is damaged instead.
+    pub rot: u64,
     /// How often each kind of trouble comes: once in so many milliseconds, or never (0).
     pub troubles: Troubles,
     /// One message in so many is lost, doubled or swapped with the next on its link, or none (0).
@@ -104,6 +110,8 @@ pub struct Troubles {
     pub slow_disks: u64,
     /// A record cannot be stored: the process must end; its disk keeps what was durable.
     pub failed_disk: u64,
+    /// A disk has no more room for a while.
+    pub full_disk: u64,
 }
 
 impl Plan {
@@ -139,6 +147,8 @@ impl Plan {
             Kind::Liveness => plan.of_liveness(&mut random),
             Kind::Leases => plan.of_leases(members, &mut random),
         }
+        // Chance of its own: what is said of disks leaves the rest of the plan as it is.
+        plan.of_disks(&mut Random::new(seed.rotate_left(32)));
         plan
     }
 
@@ -156,6 +166,7 @@ impl Plan {
             shutdown: often(random, 2_500, 4),
             slow_disks: often(random, 3_000, 4),
             failed_disk: often(random, 2_500, 5),
+            full_disk: 0,
         };
         let millis = Duration::from_millis;
         let quick = random.one_in(2);
@@ -177,6 +188,8 @@ impl Plan {
             delay: *random.pick(&[200, 2_000, 20_000, 120_000]).unwrap_or(&200),
             fsync: *random.pick(&[1, 200, 5_000, 60_000, 250_000]).unwrap_or(&200),
             in_memory: random.one_in(12),
+            storage: Settings::default(),
+            rot: 0,
             troubles,
             damage: if random.one_in(4) { random.between(200, 5_000) } else { 0 },
             crash_within: if random.one_in(3) { random.between(300, 6_000) } else { 0 },
@@ -186,6 +199,18 @@ impl Plan {
             // The design allows 1 % either way.
             drift: if random.one_in(2) { 9_900 } else { 0 },
             trial: random.any(),
+        }
+    }
+
+    fn of_disks(&mut self, random: &mut Random) {
+        // About as often small as large.
+        let mut size = |doublings| (2_u64 << 10 << random.below(doublings)) + random.below(512);
+        let (segment_bytes, snapshot_after) = (size(4), size(5));
+        let rewrite_bytes = if random.one_in(2) { random.below(8 << 10) } else { 0 };
+        self.storage = Settings { segment_bytes, snapshot_after, rewrite_bytes };
+        self.rot = random.between(2, 4);
+        if !matches!(self.kind, Kind::FirstStart | Kind::Sessions | Kind::Leases) {
+            self.troubles.full_disk = often(random, 3_000, 4);
         }
     }
 

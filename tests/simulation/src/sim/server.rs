@@ -14,6 +14,7 @@ use rollcall_shared::time::Instant;
 
 use super::disk::Disk;
 use super::plan::Plan;
+use super::storing::Fate;
 use super::{Count, Next, Outcome, Sim};
 use crate::invariants::Event;
 use crate::random::Random;
@@ -72,7 +73,7 @@ impl Server {
         Self {
             replica: None,
             process: 0,
-            disk: Disk::new(id),
+            disk: Disk::new(id, plan),
             clock: Clock { offset: random.below(1_000_000_000), rate },
             links: BTreeMap::new(),
             paused_until: None,
@@ -119,6 +120,7 @@ impl Sim {
         if running {
             return Ok(());
         }
+        let Some(stored) = self.open_disk(node)? else { return Ok(()) };
         self.last_process += 1;
         let process = self.last_process;
         let consensus = ConsensusConfig {
@@ -137,7 +139,6 @@ impl Sim {
         let snapshot_every = self.plan.snapshot_every;
         let config = Config { consensus, patience: Config::PATIENCE, snapshot_every };
         let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
-        let stored = server.disk.durable.clone();
         let now = server.clock.local(self.now);
         let replica = Replica::new(now, config, stored.clone());
         let history = History::new(replica.directory().revision(), self.plan.history, usize::MAX);
@@ -167,23 +168,17 @@ impl Sim {
 
     /// Ends a process between two of its outputs; its links end, and with them those of its
     /// clients.
-    pub(super) fn crash(&mut self, node: u32, lose_disk: bool) -> Outcome {
+    pub(super) fn crash(&mut self, node: u32, fate: Fate) -> Outcome {
         let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
         if server.replica.take().is_none() {
             return Ok(());
         }
         self.counts.add(Count::Crash);
-        server.disk.crash(&mut self.random);
         server.readable = None;
         server.paused_until = None;
         let links = std::mem::take(&mut server.links);
-        let lose = lose_disk || (self.plan.in_memory && self.breaking);
-        if lose {
-            server.disk.lose();
-            self.lost_disks += 1;
-            self.counts.add(Count::LostDisk);
-            self.observe(&Event::LostDisk { node })?;
-        }
+        let forgets = self.plan.in_memory && self.breaking;
+        self.stop_disk(node, if forgets { Fate::Lost } else { fate })?;
         self.network.drop_of(node);
         for (peer, link) in links {
             if !self.network.is_cut(node, peer) {

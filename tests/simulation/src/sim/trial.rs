@@ -11,6 +11,7 @@ use rollcall_replica::{Input, LinkId};
 use rollcall_shared::id::RequestId;
 
 use super::crowd::READERS;
+use super::storing::Fate;
 use super::{Count, Outcome, Sim};
 use crate::invariants::Event;
 
@@ -192,7 +193,7 @@ impl Sim {
         }
         if let Some(node) = goes {
             self.note(|| format!("{node} crashes while clients are away"));
-            self.crash(node, false)?;
+            self.crash(node, Fate::Kept)?;
         }
         let mut until = self.now;
         loop {
