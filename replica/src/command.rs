@@ -9,6 +9,7 @@ use rollcall_shared::message::RequestKind;
 use rollcall_shared::meta::Meta;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::Bounds;
 use crate::directory::snapshot::Piece;
 
 /// Who stands behind a session: what ownership is decided by.
@@ -55,6 +56,8 @@ pub enum Command {
     },
     /// Changes nothing. From the first one on the cluster is in use (R26).
     Begin,
+    /// From here on there may be so many of everything: the servers were started with other limits.
+    Bounds(Bounds),
     /// A part of the state that a cluster was restored to begin with; the parts stand behind INIT, in
     /// order.
     Load(Piece),

@@ -15,6 +15,7 @@ use imbl::OrdMap;
 use rollcall_shared::id::{ClientId, Device, RequestId, Revision, SessionNumber, Username};
 use rollcall_shared::limits;
 use rollcall_shared::message::{Reason, RequestKind};
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Applied, Command, Generation, Opened, Principal, Refusal, Write, Written};
 use crate::consensus::ids::Index;
@@ -32,9 +33,10 @@ const LOAD_BYTES: usize = 8 * 1024;
 /// gigabytes, and a session costs its client nothing.
 const ENDED_RESULTS: usize = 1_000_000;
 
-/// The most of what clients can add to the directory. Equal on all servers: what is over them is
-/// refused when a command is applied, and all must decide alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The most of what clients can add to the directory. They are part of the state: what is over them is
+/// refused when a command is applied, and all must decide alike, at any time. What the state holds
+/// already may be more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bounds {
     /// The most registrations; a new one over it is [`Written::Full`].
     pub registrations: usize,
@@ -86,6 +88,8 @@ pub enum Outcome {
     Expired(bool),
     /// Of [`Command::Begin`].
     Begun,
+    /// Of [`Command::Bounds`].
+    Bounded,
     /// Of [`Command::Load`]: whether all is loaded now.
     Loaded(bool),
 }
@@ -129,7 +133,7 @@ impl Directory {
     /// One that is to be loaded by [`Command::Load`].
     #[must_use]
     pub fn to_be_loaded(first: Revision, bounds: Bounds) -> Self {
-        Self { loading: Some(Box::new(Builder::new(bounds))), ..Self::new(first, bounds) }
+        Self { loading: Some(Box::default()), ..Self::new(first, bounds) }
     }
 
     /// The state in parts that [`Command::Load`] takes.
@@ -171,6 +175,12 @@ impl Directory {
     #[must_use]
     pub const fn applied(&self) -> Index {
         self.applied
+    }
+
+    /// How many of everything there may be.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// The next sequence number.
@@ -237,6 +247,10 @@ impl Directory {
                 Outcome::Expired(self.expire(&client, generation, effects))
             }
             Command::Begin => Outcome::Begun,
+            Command::Bounds(bounds) => {
+                self.bounds = bounds;
+                Outcome::Bounded
+            }
             Command::Load(_) => unreachable!("it is loaded above"),
         }
     }
@@ -256,7 +270,8 @@ impl Directory {
         let earlier = loaded.earlier.saturating_add(loaded.applied.0);
         let mut users = loaded.users.clone();
         users.go_on_from(self.first);
-        *self = Self { users, applied: Index(0), first: self.first, earlier, ..loaded };
+        let Self { first, bounds, .. } = *self;
+        *self = Self { users, applied: Index(0), first, earlier, bounds, ..loaded };
         true
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) requests: u64,
     /// All that is sent, if wanted.
     pub(crate) record: Option<Vec<Frame>>,
+    /// The limits that servers which start from here on are told.
+    pub(crate) bounds: Bounds,
     /// After how many entries servers that start from here on take a snapshot.
     pub(crate) snapshot_every: u64,
 }
@@ -65,6 +67,7 @@ impl World {
             next_process: 0,
             requests: 0,
             record: None,
+            bounds: Bounds::default(),
             snapshot_every: 20,
         }
     }
@@ -97,7 +100,7 @@ impl World {
             me: NodeId(id),
             members: Members::new(self.members.iter().copied().map(NodeId)).unwrap(),
             timings: Timings::default(),
-            bounds: Bounds::default(),
+            bounds: self.bounds,
             process: ProcessId(self.next_process),
             new_boot: Boot(1000 + self.next_process),
             genesis: Genesis {

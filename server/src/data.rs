@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rollcall_replica::Directory;
-use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::{NodeId, Revision};
 use rollcall_storage::backup::{self, Backup};
 use rollcall_storage::{Folder as _, OpenError};
@@ -87,7 +86,7 @@ pub fn set_aside(path: &Path, node: NodeId) -> Result<(OpenError, PathBuf), Data
     if ours.is_empty() {
         return Err(DataError::Empty(path.to_owned()));
     }
-    let why = match rollcall_storage::recover(&folder, node, NO_BOUNDS) {
+    let why = match rollcall_storage::recover(&folder, node) {
         Ok(_) => return Err(DataError::Sound(path.to_owned())),
         Err(why @ OpenError::Refused(_)) => return Err(DataError::Refused(path.to_owned(), why)),
         Err(why) => why,
@@ -233,13 +232,10 @@ fn read(file: &Path) -> Result<(Backup, Directory, u64), DataError> {
     let bytes = fs::read(file).map_err(|why| DataError::Io(file.to_owned(), why))?;
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let parent = file.parent().unwrap_or(Path::new(""));
-    let (head, directory) = backup::read(&name, &bytes, NO_BOUNDS)
-        .map_err(|why| DataError::Refused(parent.to_owned(), why))?;
+    let (head, directory) =
+        backup::read(&name, &bytes).map_err(|why| DataError::Refused(parent.to_owned(), why))?;
     Ok((head, directory, bytes.len() as u64))
 }
-
-/// What is in a backup was within the bounds of its cluster.
-const NO_BOUNDS: Bounds = Bounds { registrations: usize::MAX, sessions: usize::MAX };
 
 #[cfg(test)]
 mod tests {

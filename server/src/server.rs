@@ -255,7 +255,7 @@ fn open_storage(
     let consensus = &settings.consensus;
     let folder = storage::lock_folder(path).map_err(StartError::Folder)?;
     let failed = |fault| StartError::Storage(path.to_owned(), fault);
-    let opened = storage::open(folder, consensus.me, consensus.bounds, seed).map_err(failed)?;
+    let opened = storage::open(folder, consensus.me, seed).map_err(failed)?;
     if let Some(first) = consensus.members.ids().next().filter(|first| *first != consensus.me)
         && opened.stored.restored.is_some()
     {

@@ -4,7 +4,7 @@
 //! empty folder, where it waits for a cluster to begin with it.
 
 use rollcall_replica::consensus::ids::{ClusterId, Index};
-use rollcall_replica::directory::{Bounds, Directory};
+use rollcall_replica::directory::Directory;
 use rollcall_shared::id::Revision;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,8 @@ pub fn encode(
 ///
 /// # Errors
 /// It is damaged, no backup, or of a newer version.
-pub fn read(name: &str, bytes: &[u8], bounds: Bounds) -> Result<(Backup, Directory), OpenError> {
-    read_pieces(name, FileKind::Backup, bytes, bounds)
+pub fn read(name: &str, bytes: &[u8]) -> Result<(Backup, Directory), OpenError> {
+    read_pieces(name, FileKind::Backup, bytes)
 }
 
 /// Puts what a cluster is to begin with into a folder that holds nothing of a server. The sequence
@@ -101,35 +101,26 @@ mod tests {
 
     #[test]
     fn a_backup_comes_back() {
-        assert_eq!(read("b", &bytes(), Bounds::default()).unwrap(), backup());
+        assert_eq!(read("b", &bytes()).unwrap(), backup());
     }
 
     #[test]
     fn a_backup_that_is_not_whole_is_refused() {
         let whole = bytes();
         for length in 0..whole.len() {
-            let error = read("b", &whole[..length], Bounds::default()).unwrap_err();
+            let error = read("b", &whole[..length]).unwrap_err();
             let OpenError::Damage(damage) = error else { panic!("{length}: {error}") };
             assert!(damage.offset <= length as u64, "{damage}, cut at {length}");
         }
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
-            match read("b", &flipped, Bounds::default()) {
+            match read("b", &flipped) {
                 Ok(same) => assert_eq!(same, backup()),
                 Err(OpenError::Damage(damage)) => assert!(damage.offset <= at as u64, "{damage}"),
                 Err(other) => panic!("{at}: {other}"),
             }
         }
-    }
-
-    /// Whoever lowers a limit below what there is must not think that the disk is bad.
-    #[test]
-    fn more_than_a_server_allows_is_no_damage() {
-        let bounds = Bounds { registrations: 8, ..Bounds::default() };
-        let error = read("b", &bytes(), bounds).unwrap_err();
-        assert!(matches!(error, OpenError::Refused(_)), "{error}");
-        assert!(error.to_string().contains("--max-registrations"), "{error}");
     }
 
     #[test]
@@ -140,10 +131,10 @@ mod tests {
         let mut expected = Some(directory.with_numbers_from(5000));
         let mut server = Server::new(1);
         for start in 0..4 {
-            let (bounds, settings) = (Bounds::default(), Settings::default());
+            let settings = Settings::default();
             folder.crash(|| false);
-            assert_eq!(recover(&folder, NODE, bounds).unwrap().stored.restored, expected);
-            let opened = Journal::open(folder.clone(), NODE, bounds, settings, start);
+            assert_eq!(recover(&folder, NODE).unwrap().stored.restored, expected);
+            let opened = Journal::open(folder.clone(), NODE, settings, start);
             let (mut journal, stored, _) = opened.unwrap();
             assert_eq!(stored.restored, expected);
             if start == 1 {

@@ -79,11 +79,6 @@ pub enum Refused {
         /// The file that does not belong to the others.
         file: String,
     },
-    /// It holds more than this server may.
-    Full {
-        /// The file.
-        file: String,
-    },
     /// It is no file of this kind.
     OtherKind {
         /// The file.
@@ -110,11 +105,6 @@ impl fmt::Display for Refused {
                 f,
                 "{file} belongs to another server or another cluster than the files beside it: a \
                  folder must be copied as a whole, or not at all"
-            ),
-            Self::Full { file } => write!(
-                f,
-                "{file} holds more registrations or sessions than this server allows: set \
-                 --max-registrations to what it was"
             ),
             Self::OtherKind { file, expected } => write!(f, "{file} is no {expected} of Rollcall"),
         }

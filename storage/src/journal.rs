@@ -10,7 +10,6 @@ use std::sync::Arc;
 use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::consensus::journal::{Adopt, Base, Record, Stored};
 use rollcall_replica::consensus::log::Snapshot;
-use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::NodeId;
 
 use crate::fault::{Failed, OpenError};
@@ -93,14 +92,13 @@ impl<F: Folder> Journal<F> {
     pub fn open(
         folder: F,
         node: NodeId,
-        bounds: Bounds,
         settings: Settings,
         seed: u64,
     ) -> Result<(Self, Stored, Option<Cut>), OpenError> {
         // What a process that was killed has written is there, but perhaps not durable.
         folder.sync().map_err(Failed::new("sync", "the folder"))?;
         let Recovered { stored, cut, segments: mut found, base, next_snapshot } =
-            recover(&folder, node, bounds)?;
+            recover(&folder, node)?;
         let number = found.back().map_or(1, |newest| newest.end.number + 1);
         let mut left = settings.rewrite_bytes;
         let mut anew = VecDeque::new();

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use rollcall_replica::consensus::ids::Index;
 use rollcall_replica::consensus::journal::{Adopt, Base, Record, Stored};
-use rollcall_replica::directory::{Bounds, Directory};
+use rollcall_replica::directory::Directory;
 use rollcall_shared::id::NodeId;
 
 use crate::backup;
@@ -73,11 +73,7 @@ pub struct Cut {
 ///
 /// # Errors
 /// [`OpenError`] says what is wrong with it.
-pub fn recover<F: Folder>(
-    folder: &F,
-    node: NodeId,
-    bounds: Bounds,
-) -> Result<Recovered, OpenError> {
+pub fn recover<F: Folder>(folder: &F, node: NodeId) -> Result<Recovered, OpenError> {
     let names = folder.names().map_err(Failed::new("read", "the folder"))?;
     let snapshots = names.iter().filter_map(|name| names::snapshot_number(name));
     let last_snapshot = snapshots.max();
@@ -86,7 +82,7 @@ pub fn recover<F: Folder>(
             let what = "the journal that it belongs to is missing".into();
             return Err(Damage { file: names::snapshot(number), offset: 0, what }.into());
         }
-        let stored = Stored { restored: restored(folder, &names, bounds)?, ..Stored::empty(node) };
+        let stored = Stored { restored: restored(folder, &names)?, ..Stored::empty(node) };
         return Ok(Recovered {
             stored,
             cut: None,
@@ -99,7 +95,7 @@ pub fn recover<F: Folder>(
     let base = segments.iter().fold(None, |base, it| it.snapshot().or(base));
     let boot = boot_of(&segments);
     let snapshot = match base {
-        Some(base) => Some(snapshot::read(folder, base, (node, boot), bounds)?),
+        Some(base) => Some(snapshot::read(folder, base, (node, boot))?),
         None => None,
     };
     let mut stored = Stored::empty(node);
@@ -108,23 +104,19 @@ pub fn recover<F: Folder>(
     }
     let mut stored = replay(stored, &segments)?;
     if stored.log.cluster().is_none() {
-        stored.restored = restored(folder, &names, bounds)?;
+        stored.restored = restored(folder, &names)?;
     }
     let next_snapshot = last_snapshot.max(base.map(|base| base.number)).map_or(1, |n| n + 1);
     Ok(Recovered { stored, cut, segments, base, next_snapshot })
 }
 
 /// What a restore put there for the beginning.
-fn restored<F: Folder>(
-    folder: &F,
-    names: &[String],
-    bounds: Bounds,
-) -> Result<Option<Directory>, OpenError> {
+fn restored<F: Folder>(folder: &F, names: &[String]) -> Result<Option<Directory>, OpenError> {
     if !names.iter().any(|name| name == names::RESTORED) {
         return Ok(None);
     }
     let bytes = read_file(folder, names::RESTORED)?;
-    let (_, directory) = backup::read(names::RESTORED, &bytes, bounds)?;
+    let (_, directory) = backup::read(names::RESTORED, &bytes)?;
     Ok(Some(directory))
 }
 

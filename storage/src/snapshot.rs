@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rollcall_replica::consensus::admissions::Admissions;
 use rollcall_replica::consensus::ids::{Boot, ClusterId, Epoch, Index};
 use rollcall_replica::consensus::log::Snapshot;
-use rollcall_replica::directory::snapshot::{BadPiece, Builder, Cursor, Piece};
-use rollcall_replica::directory::{Bounds, Directory};
+use rollcall_replica::directory::Directory;
+use rollcall_replica::directory::snapshot::{Builder, Cursor, Piece};
 use rollcall_shared::id::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -180,11 +180,10 @@ pub(crate) fn read<F: Folder>(
     folder: &F,
     reference: SnapshotRef,
     owner: (NodeId, Option<Boot>),
-    bounds: Bounds,
 ) -> Result<Arc<Snapshot>, OpenError> {
     let name = names::snapshot(reference.number);
     let bytes = read_file(folder, &name)?;
-    let (head, directory) = read_pieces::<Head>(&name, FileKind::Snapshot, &bytes, bounds)?;
+    let (head, directory) = read_pieces::<Head>(&name, FileKind::Snapshot, &bytes)?;
     if bytes.len() as u64 != reference.bytes {
         let what = format!("it has {} bytes instead of {}", bytes.len(), reference.bytes);
         let offset = reference.bytes.min(bytes.len() as u64);
@@ -222,7 +221,6 @@ pub(crate) fn read_pieces<H: for<'a> Deserialize<'a>>(
     name: &str,
     kind: FileKind,
     bytes: &[u8],
-    bounds: Bounds,
 ) -> Result<(H, Directory), OpenError> {
     let salt = frame::read_preamble(name, kind, bytes)?;
     let damage = |offset: usize, what: String| {
@@ -230,7 +228,7 @@ pub(crate) fn read_pieces<H: for<'a> Deserialize<'a>>(
     };
     let (mut offset, mut number) = (frame::PREAMBLE, 0);
     let mut head = None;
-    let mut builder = Builder::new(bounds);
+    let mut builder = Builder::default();
     loop {
         let frame = match frame::read(bytes, salt, offset) {
             At::Frame(frame) if frame.number == number => frame,
@@ -245,10 +243,7 @@ pub(crate) fn read_pieces<H: for<'a> Deserialize<'a>>(
             }
             (FrameKind::Piece, Some(_)) => {
                 let piece: Piece = postcard::from_bytes(frame.content).map_err(unknown)?;
-                builder.push(piece).map_err(|bad| match bad {
-                    BadPiece::Full => Refused::Full { file: name.into() }.into(),
-                    bad => damage(offset, bad.to_string()),
-                })?;
+                builder.push(piece).map_err(|bad| damage(offset, bad.to_string()))?;
             }
             (FrameKind::End, Some(_)) if frame.next == bytes.len() => break,
             _ => return Err(damage(offset, "a frame is where it does not belong".into())),

@@ -129,6 +129,7 @@ impl Server {
             boots,
             first_revision: Revision(1 << 40),
             restored: false,
+            bounds: Bounds::default(),
         };
         let init = Arc::new(Entry { epoch: Epoch(0), op: Op::Init(init) });
         let risen = Epoch(epoch.0 + 1 + self.random.below(3));

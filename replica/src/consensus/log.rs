@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::admissions::Admissions;
 use super::ids::{Boot, ClusterId, Epoch, Index};
 use crate::command::Command;
-use crate::directory::Directory;
+use crate::directory::{Bounds, Directory};
 
 /// What an entry does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct Init {
     /// Whether the cluster begins with what a backup held: commands that load it stand behind this
     /// entry.
     pub restored: bool,
+    /// How many of everything there may be at first. What is refused for want of room is decided when
+    /// an entry is applied, which happens again at every start: so it is in the log, and not what a
+    /// server is told when it starts.
+    pub bounds: Bounds,
 }
 
 /// One step of the replicated state. Its index is its place in the log.

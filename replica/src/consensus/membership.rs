@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rollcall_shared::id::NodeId;
+use rollcall_shared::id::{NodeId, Revision};
 
 use super::ids::{Epoch, Index};
 use super::journal::Record;
@@ -33,9 +33,12 @@ impl Consensus {
         let (cluster, mut first_revision) = (genesis.cluster, genesis.first_revision);
         let restored = self.stored.restored.take();
         if let Some(directory) = &restored {
-            first_revision = first_revision.max(directory.revision().next());
+            // The clock may be behind that of the machine that the backup was taken from.
+            let ahead = Revision(directory.revision().0.saturating_add(REVISIONS_AHEAD));
+            first_revision = first_revision.max(ahead);
         }
-        let init = Init { cluster, boots, first_revision, restored: restored.is_some() };
+        let (restored_too, bounds) = (restored.is_some(), self.config.bounds);
+        let init = Init { cluster, boots, first_revision, restored: restored_too, bounds };
         let loads = restored.iter().flat_map(Directory::pieces).map(Command::Load);
         let ops = std::iter::once(Op::Init(init)).chain(loads.map(Op::Command));
         let entries = ops.map(|op| Arc::new(Entry { epoch: Epoch(0), op })).collect();
@@ -101,3 +104,6 @@ impl Consensus {
         }
     }
 }
+
+/// More changes than a cluster made between a backup and its end.
+const REVISIONS_AHEAD: u64 = 1 << 32;

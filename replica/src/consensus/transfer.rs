@@ -77,13 +77,7 @@ impl Staging {
         (self.epoch, self.source, self.init, base, self.entries.clone(), incoming, self.next)
     }
 
-    fn take(
-        &mut self,
-        part: Part,
-        log: &Log,
-        commit: Index,
-        bounds: crate::directory::Bounds,
-    ) -> Result<Progress, Violation> {
+    fn take(&mut self, part: Part, log: &Log, commit: Index) -> Result<Progress, Violation> {
         match part {
             Part::Entries { first, entries, last } => {
                 self.take_entries(first, entries, last, log, commit)
@@ -93,7 +87,7 @@ impl Staging {
                     return Err(Violation::Log);
                 }
                 if self.incoming.as_ref().is_none_or(|incoming| incoming.index != index) {
-                    let builder = Builder::new(bounds);
+                    let builder = Builder::default();
                     (self.base, self.entries) = (None, Vec::new());
                     self.incoming = Some(Incoming { index, epoch, cluster, admissions, builder });
                 }
@@ -232,7 +226,6 @@ impl Consensus {
         epoch: Epoch,
         part: Part,
     ) -> Result<(), Violation> {
-        let bounds = self.config.bounds;
         let (commit, obliged) = (self.commit, self.obliged());
         let staging = match &mut self.role {
             Role::Candidate(candidate) => candidate.staging(),
@@ -246,7 +239,7 @@ impl Consensus {
         if obliged > epoch {
             return Ok(());
         }
-        let progress = staging.take(part, &self.stored.log, commit, bounds)?;
+        let progress = staging.take(part, &self.stored.log, commit)?;
         match progress {
             Progress::Ask(from) => {
                 if matches!(self.role, Role::Candidate(_)) {

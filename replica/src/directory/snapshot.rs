@@ -15,7 +15,7 @@ use rollcall_shared::meta::Meta;
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
-use super::{Directory, Registration};
+use super::{Bounds, Directory, Registration};
 use crate::command::{Applied, Generation, Principal};
 use crate::consensus::ids::Index;
 use crate::fault::{Fault, planted};
@@ -68,6 +68,7 @@ struct CountersItem {
     applied: Index,
     next_number: u64,
     earlier: u64,
+    bounds: Bounds,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,8 +139,8 @@ impl Directory {
     }
 
     const fn counters(&self) -> CountersItem {
-        let Self { first, applied, next_number, earlier, .. } = *self;
-        CountersItem { first, revision: self.revision(), applied, next_number, earlier }
+        let Self { first, applied, next_number, earlier, bounds, .. } = *self;
+        CountersItem { first, revision: self.revision(), applied, next_number, earlier, bounds }
     }
 }
 
@@ -180,7 +181,7 @@ impl Item {
     /// The most bytes it has when encoded.
     fn bytes(&self) -> usize {
         match self {
-            Self::Counters(_) => TAG + 5 * NUMBER,
+            Self::Counters(_) => TAG + 7 * NUMBER,
             Self::Session(session) => {
                 let SessionItem { client, principal, results, .. } = session;
                 let principal = match principal {

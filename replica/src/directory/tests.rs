@@ -141,6 +141,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Expired(true) => "ended".to_owned(),
         Outcome::Expired(false) => "not live".to_owned(),
         Outcome::Begun => "begun".to_owned(),
+        Outcome::Bounded => "bounded".to_owned(),
         Outcome::Loaded(whole) => format!("loaded, whole: {whole}"),
     }
 }

@@ -24,8 +24,7 @@ impl Replica {
             self.applied = next;
             match op {
                 Op::Init(init) => {
-                    let bounds = self.consensus.config().bounds;
-                    let first = init.first_revision;
+                    let (first, bounds) = (init.first_revision, init.bounds);
                     self.directory = if init.restored {
                         Directory::to_be_loaded(first, bounds)
                     } else {
@@ -69,6 +68,9 @@ impl Replica {
             }
             Command::Begin => {
                 self.change(index, Command::Begin);
+            }
+            Command::Bounds(bounds) => {
+                self.change(index, Command::Bounds(bounds));
             }
             Command::Load(piece) => {
                 if self.change(index, Command::Load(piece)) == Outcome::Loaded(true) {

@@ -38,6 +38,10 @@ impl Replica {
         if self.directory.applied() == Index(0) {
             let _ = self.consensus.propose(self.now, Command::Begin);
         }
+        let bounds = self.consensus.config().bounds;
+        if self.directory.bounds() != bounds {
+            let _ = self.consensus.propose(self.now, Command::Bounds(bounds));
+        }
         self.pass_on_where(|pending| !pending.was_passed_on(epoch));
     }
 

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use futures::task::AtomicWaker;
 use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::consensus::journal::{Record, Stored};
-use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::NodeId;
 use rollcall_storage::{Journal, OpenError, Settings};
 use tokio::time::Sleep;
@@ -34,15 +33,9 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// [`OpenError`] says what is wrong with what is in it.
-pub(crate) fn open(
-    folder: DiskFolder,
-    node: NodeId,
-    bounds: Bounds,
-    seed: u64,
-) -> Result<Opened, OpenError> {
+pub(crate) fn open(folder: DiskFolder, node: NodeId, seed: u64) -> Result<Opened, OpenError> {
     let begun = Instant::now();
-    let (journal, stored, cut) =
-        Journal::open(folder.clone(), node, bounds, Settings::default(), seed)?;
+    let (journal, stored, cut) = Journal::open(folder.clone(), node, Settings::default(), seed)?;
     if let Some(cut) = cut {
         tracing::warn!(
             "{}: what a crash left unfinished was cut off at byte {} ({}); nothing that was \

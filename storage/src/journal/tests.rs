@@ -173,11 +173,11 @@ fn open(
     settings: Settings,
     seed: u64,
 ) -> Result<(Journal<Memory>, Stored, Option<Cut>), OpenError> {
-    Journal::open(folder.clone(), NODE, Bounds::default(), settings, seed)
+    Journal::open(folder.clone(), NODE, settings, seed)
 }
 
 fn found(folder: &Memory) -> Result<Recovered, OpenError> {
-    recover(folder, NODE, Bounds::default())
+    recover(folder, NODE)
 }
 
 fn contents(folder: &Memory) -> BTreeMap<String, Vec<u8>> {

@@ -185,8 +185,13 @@ impl Scripted {
 
 fn init(members: u32) -> Arc<Entry> {
     let boots = (1..=members).map(|id| (NodeId(id), first_boot(id))).collect();
-    let op =
-        Op::Init(Init { cluster: CLUSTER, boots, first_revision: Revision(1), restored: false });
+    let op = Op::Init(Init {
+        cluster: CLUSTER,
+        boots,
+        first_revision: Revision(1),
+        restored: false,
+        bounds: Bounds::default(),
+    });
     Arc::new(Entry { epoch: Epoch(0), op })
 }
 

@@ -39,7 +39,7 @@ pub enum BadPiece {
     Results,
     /// The session that holds a registration is not there, or not live.
     Holder,
-    /// It is more than the bounds allow.
+    /// There is more of it than the rules of every cluster allow.
     Full,
     /// There are pieces to come.
     Unfinished,
@@ -53,7 +53,7 @@ impl fmt::Display for BadPiece {
             Self::Number => "a number in it cannot be",
             Self::Results => "a session remembers what it cannot",
             Self::Holder => "a registration has no live session",
-            Self::Full => "it is more than the bounds allow",
+            Self::Full => "there is more of it than there can be",
             Self::Unfinished => "there are pieces to come",
         })
     }
@@ -61,14 +61,15 @@ impl fmt::Display for BadPiece {
 
 impl std::error::Error for BadPiece {}
 
-impl Builder {
-    /// Nothing yet, of a state with these bounds.
-    #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
-        let directory = Directory::new(Revision(0), bounds);
+impl Default for Builder {
+    /// Nothing yet.
+    fn default() -> Self {
+        let directory = Directory::new(Revision(0), Bounds::default());
         Self { directory, indices: OrdSet::new(), next: Cursor::start() }
     }
+}
 
+impl Builder {
     /// Takes in the piece at [`Builder::next`].
     ///
     /// # Errors
@@ -121,7 +122,7 @@ impl Builder {
     }
 
     fn add_counters(&mut self, counters: &CountersItem) -> Result<(), BadPiece> {
-        let &CountersItem { first, revision, applied, next_number, earlier } = counters;
+        let &CountersItem { first, revision, applied, next_number, earlier, bounds } = counters;
         let all = [revision.0, applied.0, next_number, earlier];
         if all.into_iter().any(|n| n > COUNTER) || revision < first || next_number == 0 {
             return Err(BadPiece::Number);
@@ -131,6 +132,7 @@ impl Builder {
         self.directory.applied = applied;
         self.directory.next_number = next_number;
         self.directory.earlier = earlier;
+        self.directory.bounds = bounds;
         Ok(())
     }
 
@@ -146,7 +148,6 @@ impl Builder {
         let results = Results::from_parts(dropped, results).ok_or(BadPiece::Results)?;
         let directory = &mut self.directory;
         match ended_at {
-            None if directory.live >= directory.bounds.sessions => return Err(BadPiece::Full),
             None => directory.live += 1,
             Some(ended_at) => {
                 if ended_at.0 <= generation.0 {
@@ -170,10 +171,7 @@ impl Builder {
     fn add_registration(&mut self, item: RegistrationItem) -> Result<(), BadPiece> {
         let RegistrationItem { username, device, ip, port, meta, revision, holder } = item;
         self.check_revision(revision)?;
-        let Directory { users, bounds, .. } = &self.directory;
-        if users.registrations() >= bounds.registrations
-            || users.devices(&username) >= limits::DEVICES
-        {
+        if self.directory.users.devices(&username) >= limits::DEVICES {
             return Err(BadPiece::Full);
         }
         let session = self.directory.session_mut(&holder).ok_or(BadPiece::Holder)?;

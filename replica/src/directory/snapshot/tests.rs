@@ -44,8 +44,8 @@ fn cut(directory: &Directory, max_bytes: usize) -> Vec<Piece> {
     pieces
 }
 
-fn build(pieces: Vec<Piece>, bounds: Bounds) -> Result<Directory, BadPiece> {
-    let mut builder = Builder::new(bounds);
+fn build(pieces: Vec<Piece>) -> Result<Directory, BadPiece> {
+    let mut builder = Builder::default();
     for piece in pieces {
         builder.push(piece)?;
     }
@@ -67,7 +67,7 @@ proptest! {
     ) {
         let (before, after) = commands.split_at(at.index(commands.len()));
         let mut directory = state(before);
-        let mut again = build(cut(&directory, max_bytes), Bounds::default()).unwrap();
+        let mut again = build(cut(&directory, max_bytes)).unwrap();
         prop_assert_eq!(&again, &directory);
         prop_assert_eq!(hash(&again), hash(&directory));
         prop_assert_eq!(run(&mut again, after), run(&mut directory, after));
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn bytes_that_are_no_piece_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         if let Ok((piece, _)) = postcard::take_from_bytes::<Piece>(&bytes) {
-            let mut builder = Builder::new(Bounds::default());
+            let mut builder = Builder::default();
             // Such a piece is taken for the one that is due.
             builder.next = piece.from.clone();
             let _ = builder.push(piece);
@@ -112,10 +112,10 @@ proptest! {
             bytes[at] = bytes[at].wrapping_add(by);
         }
         let pieces = postcard::from_bytes::<Vec<Piece>>(&bytes);
-        if let Some(Ok(mut directory)) = pieces.ok().map(|pieces| build(pieces, Bounds::default())) {
-            prop_assert_eq!(&build(cut(&directory, 0), Bounds::default()).unwrap(), &directory);
+        if let Some(Ok(mut directory)) = pieces.ok().map(|pieces| build(pieces)) {
+            prop_assert_eq!(&build(cut(&directory, 0)).unwrap(), &directory);
             run(&mut directory, &after);
-            prop_assert_eq!(&build(cut(&directory, 0), Bounds::default()).unwrap(), &directory);
+            prop_assert_eq!(&build(cut(&directory, 0)).unwrap(), &directory);
         }
     }
 }
@@ -149,6 +149,7 @@ fn the_largest_items_are_no_larger_than_said() {
         applied,
         next_number: u64::MAX,
         earlier: u64::MAX,
+        bounds: Bounds { registrations: usize::MAX, sessions: usize::MAX },
     };
     let ((username, device), holder) = (names(), client.clone());
     let meta = Some(Meta::new(&format!(r#"{{"m":"{}"}}"#, "x".repeat(1016))).unwrap());
@@ -206,7 +207,7 @@ const ANN_PHONE: usize = 5;
 fn changed(change: impl FnOnce(&mut Vec<Item>)) -> Option<BadPiece> {
     let mut piece = small().piece(&Cursor::start(), usize::MAX);
     change(&mut piece.items);
-    build(vec![piece], Bounds::default()).err()
+    build(vec![piece]).err()
 }
 
 fn counters(change: impl FnOnce(&mut CountersItem)) -> Option<BadPiece> {
@@ -303,16 +304,21 @@ fn a_session_remembers_what_it_can() {
 }
 
 #[test]
-fn bounds_hold_for_a_snapshot_too() {
+fn bounds_come_with_a_snapshot() {
     let pieces = || cut(&small(), usize::MAX);
-    let full = |registrations, sessions| {
-        build(pieces(), Bounds { registrations, sessions }).err() == Some(BadPiece::Full)
-    };
-    assert!(!full(3, 2));
-    assert!(full(2, 2));
-    assert!(full(3, 1));
+    assert_eq!(build(pieces()).map(|directory| directory.bounds()), Ok(small().bounds()));
+    // A state may hold more than may be added to it: the bounds were lowered meanwhile.
+    let mut lowered = small();
+    let bounds = Bounds { registrations: 2, sessions: 1 };
+    let next = lowered.applied().next();
+    lowered.apply(next, Command::Bounds(bounds), &mut Vec::new());
+    assert_eq!(build(cut(&lowered, 0)), Ok(lowered.clone()));
+    let client = Principal::Client("late".parse().unwrap());
+    let open = Command::Open { client: "late".parse().unwrap(), principal: client };
+    let outcome = lowered.apply(lowered.applied().next(), open, &mut Vec::new());
+    assert_eq!(outcome, Outcome::Opened(crate::command::Opened::Full));
     let ended = |max_results| {
-        let mut builder = Builder::new(Bounds::default());
+        let mut builder = Builder::default();
         builder.directory.max_ended_results = max_results;
         pieces().into_iter().try_for_each(|piece| builder.push(piece))
     };
@@ -343,6 +349,7 @@ fn at_most_so_many_sessions_have_ended() {
             applied,
             next_number: 1,
             earlier: 0,
+            bounds: Bounds::default(),
         };
         let sessions = (1..=count).map(|number| {
             let client: ClientId = format!("c{number:06}").parse().unwrap();
@@ -353,7 +360,7 @@ fn at_most_so_many_sessions_have_ended() {
             Item::Session(session)
         });
         piece.items = std::iter::once(Item::Counters(counters)).chain(sessions).collect();
-        build(vec![piece], Bounds::default()).err()
+        build(vec![piece]).err()
     };
     assert_eq!((ended(100_000), ended(100_001)), (None, Some(BadPiece::Full)));
 }
@@ -362,7 +369,7 @@ fn at_most_so_many_sessions_have_ended() {
 fn pieces_follow_one_another() {
     let pieces = cut(&small(), 0);
     assert_eq!(pieces.len(), 7);
-    let mut builder = Builder::new(Bounds::default());
+    let mut builder = Builder::default();
     for piece in &pieces {
         assert_eq!(builder.clone().finish().err(), Some(BadPiece::Unfinished));
         assert_eq!(builder.next(), &piece.from);
@@ -420,7 +427,7 @@ proptest! {
                 index = index.next();
                 new.apply(index, command, &mut effects);
             }
-            prop_assert_eq!(build(cut(&new, 300), Bounds::default()), Ok(new.clone()));
+            prop_assert_eq!(build(cut(&new, 300)), Ok(new.clone()));
             again = new;
         }
     }

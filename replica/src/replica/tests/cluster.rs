@@ -3,7 +3,7 @@
 use rollcall_shared::id::{NodeId, RequestId, SessionNumber};
 
 use super::{GRACE, UNHEARD, connect, online, open, sequence, told};
-use crate::directory::Event;
+use crate::directory::{Bounds, Event};
 use crate::world::World;
 use crate::{Input, LinkId, NoSession, Output, Refused};
 
@@ -262,4 +262,50 @@ fn the_number_of_a_session_is_the_same_on_all_servers() {
     let number: SessionNumber = world.replica(2).directory().session_number(generation);
     assert_eq!(numbers[0], [format!("session {number}")]);
     assert_eq!(world.core(1).leader(), Some(NodeId(4)));
+}
+
+/// Entries are applied again at every start, perhaps by servers that were told other limits by then:
+/// what was refused stays so, and what was not is not lost.
+#[test]
+fn limits_that_change_do_not_change_what_was() {
+    let told_to_start = |world: &mut World, registrations| {
+        world.bounds = Bounds { registrations, ..Bounds::default() };
+        for id in 1..=3 {
+            if world.servers[&id].replica.is_some() {
+                world.crash(id);
+            }
+        }
+        for id in 1..=3 {
+            world.start(id);
+        }
+        world.pass(5_000);
+    };
+    let mut world = World::new(3);
+    let mut number = 0;
+    for (registrations, names, online_then) in [
+        (4, 0..8, 4),
+        // The four that were refused are not there now; two more are.
+        (6, 8..12, 6),
+        // All six are, though fewer could come now.
+        (2, 12..14, 6),
+        (7, 14..16, 7),
+    ] {
+        told_to_start(&mut world, registrations);
+        let link = world.link(2, "c");
+        for name in names {
+            number += 1;
+            connect(&mut world, 2, link, number, &format!("user{name}"));
+        }
+        world.pass(100);
+        let state = world.replica(1).directory().clone();
+        for id in 1..=3 {
+            assert_eq!(online(&world, id), online_then, "server {id}, {registrations} at most");
+            assert_eq!(*world.replica(id).directory(), state, "server {id}");
+        }
+    }
+    // And all of them are when the log is read once more.
+    let before = world.replica(1).directory().revision();
+    told_to_start(&mut world, 1);
+    assert!((1..=3).all(|id| online(&world, id) == 7));
+    assert_eq!(world.replica(1).directory().revision(), before);
 }

@@ -172,13 +172,12 @@ fn folder(boot: u64) -> Run {
 #[test]
 fn a_folder_of_another_server_is_refused() {
     let run = folder(1);
-    let refused = recover(&run.folder, NodeId(3), Bounds::default()).unwrap_err();
+    let refused = recover(&run.folder, NodeId(3)).unwrap_err();
     let expected = "the folder belongs to server 2, and this is server 3: give each server a folder \
                     of its own";
     assert_eq!(refused.to_string(), expected);
     let before = contents(&run.folder);
-    let opened =
-        Journal::open(run.folder.clone(), NodeId(3), Bounds::default(), run.settings, 1).err();
+    let opened = Journal::open(run.folder.clone(), NodeId(3), run.settings, 1).err();
     assert!(matches!(opened, Some(OpenError::Refused(Refused::WrongServer { .. }))));
     assert_eq!(contents(&run.folder), before);
 }
@@ -294,7 +293,7 @@ fn the_bytes_of_files_stay() {
         journal.segment.end().salt
     );
     let directory =
-        rollcall_replica::Directory::new(rollcall_shared::id::Revision(9), Bounds::default());
+        rollcall_replica::Directory::new(rollcall_shared::id::Revision(9), Default::default());
     let cluster = rollcall_replica::consensus::ids::ClusterId(8);
     let (index, epoch) = (Index(3), Epoch(2));
     let admissions = Default::default();

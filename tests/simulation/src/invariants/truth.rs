@@ -112,7 +112,7 @@ impl Truth {
         match &entry.op {
             Op::Init(init) => {
                 self.first_revision = init.first_revision;
-                state = Directory::new(init.first_revision, self.bounds);
+                state = Directory::new(init.first_revision, init.bounds);
             }
             Op::Admit { .. } => {}
             Op::Command(command) => outcome = Some(self.apply(index, command, &mut state)),

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use rollcall_replica::consensus::ids::{Index, Lsn};
 use rollcall_replica::consensus::journal::{Base, Record, Stored};
 use rollcall_replica::consensus::log::Snapshot;
-use rollcall_replica::directory::Bounds;
 use rollcall_shared::id::NodeId;
 use rollcall_storage::memory::Memory;
 use rollcall_storage::{
@@ -177,8 +176,7 @@ impl Disk {
     pub(super) fn open(&mut self) -> Result<(Stored, Option<Cut>), OpenError> {
         let (folder, node) = (self.folder.clone(), self.durable.node);
         let seed = self.random.any();
-        let (journal, stored, cut) =
-            Journal::open(folder, node, Bounds::default(), self.settings, seed)?;
+        let (journal, stored, cut) = Journal::open(folder, node, self.settings, seed)?;
         self.journal = Some(journal);
         Ok((stored, cut))
     }
@@ -228,7 +226,7 @@ impl Disk {
     pub(super) fn look(&self) -> Result<Recovered, OpenError> {
         // To open a file makes it durable. What a sync could not write is seen in it until then.
         let copy = (self.killed && !self.gave_up).then(|| self.folder.copy());
-        recover(copy.as_ref().unwrap_or(&self.folder), self.durable.node, Bounds::default())
+        recover(copy.as_ref().unwrap_or(&self.folder), self.durable.node)
     }
 
     /// What must be found after a crash, and what may.
