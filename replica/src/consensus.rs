@@ -391,6 +391,12 @@ impl Consensus {
         self.stored.log.cluster()
     }
 
+    /// Whether a backup that was restored here is of no use: the cluster has begun without it.
+    #[must_use]
+    pub fn ignores_restored(&self) -> bool {
+        self.stored.restored.is_some() && self.cluster().is_some()
+    }
+
     /// What this server is.
     #[must_use]
     pub fn role(&self) -> RoleKind {

@@ -16,6 +16,7 @@ use rollcall_shared::message::{Member, MemberState, MemberStatus, Role, Status};
 use rollcall_shared::time::Instant;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::backup_key::BackupKey;
 use crate::clock;
 use crate::complaints::Complaints;
 use crate::config::{Config, websocket_url};
@@ -49,10 +50,14 @@ pub(crate) struct Context {
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     /// Where to ask for a copy of all of the state.
     pub(crate) copies: mpsc::Sender<oneshot::Sender<Copied>>,
+    /// Who may have that copy.
+    pub(crate) backup_key: BackupKey,
     /// Room for links: each holds a permit.
     pub(crate) links: Arc<Semaphore>,
     pub(crate) live_sessions: AtomicU64,
     pub(crate) draining: AtomicBool,
+    /// Whether it was said that a backup is not used.
+    ignores_restored: AtomicBool,
     started: Instant,
 }
 
@@ -130,6 +135,7 @@ impl Context {
         Arc::new(Self {
             origin: format!("server/{}", config.id),
             links: Arc::new(Semaphore::new(config.max_connections)),
+            backup_key: BackupKey::new(config.data_dir.clone()),
             config,
             url,
             resolver,
@@ -145,6 +151,7 @@ impl Context {
             copies,
             live_sessions: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            ignores_restored: AtomicBool::new(false),
             started: clock::now(),
         })
     }
@@ -179,6 +186,12 @@ impl Context {
             }
         }
         let consensus = replica.consensus();
+        if consensus.ignores_restored() && !self.ignores_restored.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "this cluster was there before: the backup that was restored here is not used. To \
+                 begin with it, stop all servers and empty the folders of the others"
+            );
+        }
         self.commit.store(consensus.commit().0, Ordering::Relaxed);
         let lags: Vec<_> = consensus.lags().collect();
         for (id, other) in &self.members {

@@ -5,12 +5,13 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rollcall_replica::Directory;
 use rollcall_shared::id::{NodeId, Revision};
 use rollcall_storage::backup::{self, Backup};
-use rollcall_storage::{Folder as _, OpenError};
+use rollcall_storage::{Failed, Folder as _, OpenError};
 
 use crate::clock;
 use crate::storage::{FolderError, lock_folder};
@@ -32,6 +33,8 @@ pub enum DataError {
     Back(u64),
     /// There are more numbers than there can be.
     NumbersEnd,
+    /// A backup cannot be used.
+    Backup(OpenError),
     /// The system refuses.
     Io(PathBuf, io::Error),
 }
@@ -63,6 +66,7 @@ impl fmt::Display for DataError {
             Self::NumbersEnd => {
                 write!(f, "the sequence ends at {NUMBERS_END}: say --next-number")
             }
+            Self::Backup(why) => why.fmt(f),
             Self::Io(path, why) => write!(f, "{}: {why}", path.display()),
         }
     }
@@ -74,7 +78,8 @@ impl std::error::Error for DataError {}
 /// the others. Returns what was wrong, and where the files are now.
 ///
 /// # Errors
-/// [`DataError`] says why nothing was moved; a sound folder is left as it is.
+/// [`DataError`] says why nothing was moved; a folder that is sound, or cannot be read for another
+/// reason, is left as it is.
 pub fn set_aside(path: &Path, node: NodeId) -> Result<(OpenError, PathBuf), DataError> {
     if !path.is_dir() {
         return Err(DataError::Empty(path.to_owned()));
@@ -82,23 +87,36 @@ pub fn set_aside(path: &Path, node: NodeId) -> Result<(OpenError, PathBuf), Data
     let folder = lock_folder(path).map_err(DataError::Folder)?;
     let failed = |why| DataError::Io(path.to_owned(), why);
     let names = folder.names().map_err(failed)?;
-    let ours: Vec<_> = names.iter().filter(|name| rollcall_storage::is_ours(name)).collect();
-    if ours.is_empty() {
+    if backup::is_empty(&names) {
         return Err(DataError::Empty(path.to_owned()));
     }
     let why = match rollcall_storage::recover(&folder, node) {
         Ok(_) => return Err(DataError::Sound(path.to_owned())),
-        Err(why @ OpenError::Refused(_)) => return Err(DataError::Refused(path.to_owned(), why)),
-        Err(why) => why,
+        Err(why) if is_damage(&why) => why,
+        Err(why) => return Err(DataError::Refused(path.to_owned(), why)),
     };
-    let aside = path.join(format!("damaged-{}", clock::unix_millis() / 1000));
-    fs::create_dir(&aside).map_err(failed)?;
-    for name in ours {
-        fs::rename(path.join(name), aside.join(name)).map_err(failed)?;
+    let refused = |why: Failed| DataError::Refused(path.to_owned(), why.into());
+    backup::give_up(&folder).map_err(refused)?;
+    let aside = path.join(format!("damaged-{}", clock::unix_millis()));
+    fs::DirBuilder::new().mode(0o700).create(&aside).map_err(failed)?;
+    for name in backup::in_order_of_removal(&names) {
+        fs::rename(path.join(&name), aside.join(&name)).map_err(failed)?;
+        folder.sync().map_err(failed)?;
     }
-    folder.sync().map_err(failed)?;
     Ok((why, aside))
 }
+
+/// Whether the disk gives back something else than was written, or nothing at all.
+fn is_damage(why: &OpenError) -> bool {
+    match why {
+        OpenError::Damage(_) => true,
+        OpenError::Failed(failed) => failed.why.raw_os_error() == Some(EIO),
+        OpenError::Refused(_) => false,
+    }
+}
+
+/// The number by which the system says that a disk cannot be read.
+const EIO: i32 = 5;
 
 /// What a backup holds in short.
 #[derive(Clone, Debug)]
@@ -127,11 +145,14 @@ impl Unfinished {
     /// No file can be made there.
     pub fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
         let mut name = name.to_owned();
-        name.push(".unfinished");
+        // Another one may be on its way to the same name.
+        name.push(format!(".unfinished-{:08x}", u32::from_le_bytes(random)));
         let path = target.with_file_name(name);
         let mut options = fs::OpenOptions::new();
-        let options = options.create(true).truncate(true).read(true).write(true);
+        let options = options.create_new(true).read(true).write(true);
         // The ids by which clients are known are in it.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
@@ -203,7 +224,7 @@ pub fn restore(
     let locked = lock_folder(folder).map_err(DataError::Folder)?;
     let io = |why| DataError::Io(folder.to_owned(), why);
     let names = locked.names().map_err(io)?;
-    if names.iter().any(|name| rollcall_storage::is_ours(name)) {
+    if !backup::is_empty(&names) {
         return Err(DataError::Taken(folder.to_owned()));
     }
     let mut salt = [0; 8];
@@ -221,8 +242,9 @@ fn ahead(next: u64, age: u64) -> Option<u64> {
     (number <= NUMBERS_END).then_some(number)
 }
 
-/// More numbers than a cluster hands out in a millisecond.
-const NUMBERS_PER_MILLISECOND: u64 = 10_000;
+/// More numbers than a cluster hands out in a millisecond: twice as many as were ever seen, by clients
+/// that took 10,000 with each request.
+const NUMBERS_PER_MILLISECOND: u64 = 1_000_000;
 /// How many numbers are left out at least: clocks may be off.
 const NUMBERS_AHEAD: u64 = 1_000_000_000;
 /// The highest number that every client can tell from the next one.
@@ -244,7 +266,7 @@ mod tests {
     #[test]
     fn the_sequence_goes_on_far_enough_ahead() {
         assert_eq!(ahead(8, 0), Some(1_000_000_008));
-        assert_eq!(ahead(8, 3_600_000), Some(37_000_000_008));
+        assert_eq!(ahead(8, 3_600_000), Some(3_601_000_000_008));
         assert_eq!(ahead(NUMBERS_END, 0), None);
         assert_eq!(ahead(1, u64::MAX), None);
     }

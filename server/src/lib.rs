@@ -9,6 +9,7 @@
 
 mod answer;
 mod assets;
+mod backup_key;
 mod clock;
 mod complaints;
 pub mod config;

@@ -74,6 +74,8 @@ pub enum StartError {
     Storage(PathBuf, OpenError),
     /// A backup was restored to another server than the one that begins the cluster.
     RestoredElsewhere(PathBuf, NodeId),
+    /// The server lost its data, and there is no other to copy them from.
+    NobodyToCopyFrom(PathBuf),
     /// What is in that folder belongs to a cluster of other servers than those that are configured.
     OtherMembers(PathBuf, Vec<NodeId>),
 }
@@ -102,6 +104,12 @@ impl fmt::Display for StartError {
                 f,
                 "{} holds a backup that was restored, but the server with the highest id, {first}, \
                  begins a cluster: restore it there, and start this one with an empty folder",
+                path.display()
+            ),
+            Self::NobodyToCopyFrom(path) => write!(
+                f,
+                "{} was given up by `rollcall readmit`, and there is no other server to copy its state \
+                 from: restore a backup to it, or begin anew with another folder",
                 path.display()
             ),
             Self::OtherMembers(path, members) => {
@@ -255,17 +263,20 @@ fn open_storage(
     let consensus = &settings.consensus;
     let folder = storage::lock_folder(path).map_err(StartError::Folder)?;
     let failed = |fault| StartError::Storage(path.to_owned(), fault);
-    let opened = storage::open(folder, consensus.me, seed).map_err(failed)?;
-    if let Some(first) = consensus.members.ids().next().filter(|first| *first != consensus.me)
-        && opened.stored.restored.is_some()
-    {
+    let read = storage::read(folder, consensus.me).map_err(failed)?;
+    let stored = read.stored();
+    let first = consensus.members.ids().next().filter(|first| *first != consensus.me);
+    if let Some(first) = first.filter(|_| stored.restored.is_some()) {
         return Err(StartError::RestoredElsewhere(path.to_owned(), first));
     }
-    match opened.stored.members() {
+    if stored.readmitted && consensus.members.count() == 1 {
+        return Err(StartError::NobodyToCopyFrom(path.to_owned()));
+    }
+    match stored.members() {
         Some(found) if !found.iter().rev().copied().eq(consensus.members.ids()) => {
             Err(StartError::OtherMembers(path.to_owned(), found))
         }
-        _ => Ok(opened),
+        _ => read.open(seed).map_err(failed),
     }
 }
 

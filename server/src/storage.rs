@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::consensus::journal::Record;
 
-pub(crate) use disk::{Disk, Opened, open};
+pub(crate) use disk::{Disk, Opened, read};
 pub use folder::FolderError;
 pub(crate) use folder::lock_folder;
 pub(crate) use memory::Memory;

@@ -8,9 +8,9 @@ use rollcall_replica::directory::Directory;
 use rollcall_shared::id::Revision;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Failed, OpenError};
-use crate::folder::Folder;
-use crate::frame::FileKind;
+use crate::fault::{Failed, OpenError, Refused};
+use crate::folder::{File, Folder};
+use crate::frame::{self, FileKind};
 use crate::names;
 use crate::snapshot::{Encoder, Pieces, read_pieces};
 
@@ -44,14 +44,25 @@ pub fn encode(
 /// # Errors
 /// It is damaged, no backup, or of a newer version.
 pub fn read(name: &str, bytes: &[u8]) -> Result<(Backup, Directory), OpenError> {
+    if !bytes.starts_with(frame::MAGIC) {
+        let expected = FileKind::Backup.name();
+        return Err(Refused::OtherKind { file: name.into(), expected }.into());
+    }
     read_pieces(name, FileKind::Backup, bytes)
+}
+
+/// Whether a folder with these files holds nothing of a server's state, so that one can be restored to
+/// it.
+#[must_use]
+pub fn is_empty(names: &[String]) -> bool {
+    names.iter().all(|name| names::is_empty_of_state(name))
 }
 
 /// Puts what a cluster is to begin with into a folder that holds nothing of a server. The sequence
 /// goes on from `head.next_number`. Durable when it returns.
 ///
 /// # Errors
-/// The disk fails.
+/// The disk fails; what was written is removed again then, if the disk lets it be.
 pub fn restore<F: Folder>(
     folder: &F,
     salt: u64,
@@ -62,9 +73,47 @@ pub fn restore<F: Folder>(
     let name = names::NEXT.to_owned();
     let file = folder.create(&name).map_err(Failed::new("create", &name))?;
     let mut pieces = Pieces::new(file, name, Encoder::new(FileKind::Backup, salt, head));
-    while !pieces.step(&directory)? {}
+    loop {
+        match pieces.step(&directory) {
+            Ok(false) => {}
+            Ok(true) => break,
+            Err(failed) => {
+                // That it is there does no harm.
+                let _ = folder.remove(names::NEXT);
+                return Err(failed);
+            }
+        }
+    }
+    // A server that begins a cluster with it has lost nothing.
+    match folder.remove(names::READMITTED) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failed::new("remove", names::READMITTED)(why));
+        }
+        _ => {}
+    }
     let rename = folder.rename(names::NEXT, names::RESTORED);
     rename.map_err(Failed::new("rename", names::NEXT))?;
+    folder.sync().map_err(Failed::new("sync", "the folder"))
+}
+
+/// The files of a folder that is given up, in the order in which they are to go, so that at no time the
+/// rest of them looks like a state of its own: what came last goes last. [`give_up`] comes before.
+#[must_use]
+pub fn in_order_of_removal(names: &[String]) -> Vec<String> {
+    let mut names: Vec<_> =
+        names.iter().filter(|name| names::is_ours(name) && *name != names::READMITTED).collect();
+    names.sort_by_key(|name| (names::journal_number(name), name.as_str()));
+    names.into_iter().cloned().collect()
+}
+
+/// Says that what is in a folder is given up: a server that starts with it begins no cluster.
+///
+/// # Errors
+/// The disk fails.
+pub fn give_up<F: Folder>(folder: &F) -> Result<(), Failed> {
+    let name = names::READMITTED;
+    let mut file = folder.create(name).map_err(Failed::new("create", name))?;
+    file.sync().map_err(Failed::new("sync", name))?;
     folder.sync().map_err(Failed::new("sync", "the folder"))
 }
 

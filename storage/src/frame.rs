@@ -22,7 +22,7 @@ use crate::FORMAT;
 use crate::fault::{Damage, OpenError, Refused};
 
 /// What begins every file.
-const MAGIC: &[u8; 8] = b"rollcall";
+pub(crate) const MAGIC: &[u8; 8] = b"rollcall";
 /// How long the preamble is, bytes.
 pub(crate) const PREAMBLE: usize = 32;
 /// How much a frame takes besides its content and what fills it up, bytes.

@@ -7,9 +7,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rollcall_replica::consensus::ids::Lsn;
+use rollcall_replica::consensus::ids::{Index, Lsn};
 use rollcall_replica::consensus::journal::{Adopt, Base, Record, Stored};
-use rollcall_replica::consensus::log::Snapshot;
+use rollcall_replica::consensus::log::{Op, Snapshot};
 use rollcall_shared::id::NodeId;
 
 use crate::fault::{Failed, OpenError};
@@ -95,10 +95,24 @@ impl<F: Folder> Journal<F> {
         settings: Settings,
         seed: u64,
     ) -> Result<(Self, Stored, Option<Cut>), OpenError> {
+        let recovered = recover(&folder, node)?;
+        Ok(Self::go_on(folder, recovered, settings, seed)?)
+    }
+
+    /// Goes on with what [`recover`] has found in the same folder. `seed` is random.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn go_on(
+        folder: F,
+        recovered: Recovered,
+        settings: Settings,
+        seed: u64,
+    ) -> Result<(Self, Stored, Option<Cut>), Failed> {
         // What a process that was killed has written is there, but perhaps not durable.
         folder.sync().map_err(Failed::new("sync", "the folder"))?;
-        let Recovered { stored, cut, segments: mut found, base, next_snapshot } =
-            recover(&folder, node)?;
+        let Recovered { stored, cut, segments: mut found, base, next_snapshot } = recovered;
+        let node = stored.node;
         let number = found.back().map_or(1, |newest| newest.end.number + 1);
         let mut left = settings.rewrite_bytes;
         let mut anew = VecDeque::new();
@@ -256,12 +270,30 @@ impl<F: Folder> Journal<F> {
         self.spare = Some(file);
     }
 
-    /// Makes the file of a next segment ahead, on any thread; one at a time.
+    /// Makes the file of a next segment ahead, on any thread; one at a time. Says `progress` between
+    /// steps.
     ///
     /// # Errors
     /// The disk fails, or has no room.
-    pub fn make_spare(folder: &F, settings: Settings) -> Result<F::File, Failed> {
-        segment::make_spare(folder, settings.segment_bytes)
+    pub fn make_spare(
+        folder: &F,
+        settings: Settings,
+        progress: impl FnMut(),
+    ) -> Result<F::File, Failed> {
+        segment::make_spare(folder, settings.segment_bytes, progress)
+    }
+
+    /// Removes what is there of a next segment that could not be made.
+    ///
+    /// # Errors
+    /// There is nothing, or the disk fails.
+    pub fn remove_spare(folder: &F) -> Result<(), Failed> {
+        folder.remove(names::SPARE).map_err(Failed::new("remove", names::SPARE))
+    }
+
+    /// How many bytes of records there are behind the snapshot that counts.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// A snapshot that is to be written now, one at a time. [`SnapshotWriter`] does it, on any
@@ -284,7 +316,7 @@ impl<F: Folder> Journal<F> {
     /// How many times as much is written behind the last snapshot as makes a new one due.
     #[must_use]
     pub fn urgency(&self) -> u64 {
-        let behind: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let behind = self.bytes();
         let least = self.snapshots.base.map_or(0, |base| base.bytes);
         behind / self.settings.snapshot_after.max(least).max(1)
     }
@@ -393,8 +425,15 @@ impl<F: Folder> Journal<F> {
         let mut needed: BTreeSet<_> =
             self.segments.iter().map(|segment| names::journal(segment.number)).collect();
         needed.extend(self.snapshots.files.iter().map(|number| names::snapshot(*number)));
+        let begun = match self.stored.log.entry(Index(1)).map(|entry| &entry.op) {
+            Some(Op::Init(init)) => init.restored,
+            _ => false,
+        };
         if self.stored.log.cluster().is_none() {
-            // What the cluster is to begin with may be asked for once more.
+            needed.insert(names::READMITTED.to_owned());
+        }
+        if !begun {
+            // What a cluster is to begin with is not ours to remove unless one has.
             needed.insert(names::RESTORED.to_owned());
         }
         let found = self.folder.names().map_err(Failed::new("read", "the folder"))?;

@@ -11,6 +11,7 @@
 //! - `spare`: the next segment, made ahead so that no group waits for the room (`next` where there is
 //!   none yet).
 //! - `restored`: what a cluster is to begin with, put there by a restore; gone once it has begun.
+//! - `readmitted`: what was here was damaged and given up; gone once all is copied from others.
 //!
 //! A frame that is not whole at the end of the newest segment was never durable: it is cut off. What
 //! does not fit together anywhere else is [`Damage`], and nothing of the folder is used.

@@ -8,6 +8,9 @@ pub(crate) const NEXT: &str = "next";
 /// What a cluster is to begin with, put there by a restore.
 pub(crate) const RESTORED: &str = "restored";
 
+/// Says that what was here before was damaged, and given up.
+pub(crate) const READMITTED: &str = "readmitted";
+
 const JOURNAL: &str = "journal-";
 const SNAPSHOT: &str = "snapshot-";
 
@@ -34,9 +37,14 @@ pub(crate) fn snapshot_number(name: &str) -> Option<u64> {
 /// Whether a file with this name is one of the journal's.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    matches!(name, SPARE | NEXT | RESTORED)
+    matches!(name, SPARE | NEXT | RESTORED | READMITTED)
         || journal_number(name).is_some()
         || snapshot_number(name).is_some()
+}
+
+/// Whether a file with this name says nothing of any state.
+pub(crate) fn is_empty_of_state(name: &str) -> bool {
+    !is_ours(name) || matches!(name, SPARE | NEXT | READMITTED)
 }
 
 fn number(name: &str, prefix: &str) -> Option<u64> {

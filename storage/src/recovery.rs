@@ -82,7 +82,8 @@ pub fn recover<F: Folder>(folder: &F, node: NodeId) -> Result<Recovered, OpenErr
             let what = "the journal that it belongs to is missing".into();
             return Err(Damage { file: names::snapshot(number), offset: 0, what }.into());
         }
-        let stored = Stored { restored: restored(folder, &names)?, ..Stored::empty(node) };
+        let (restored, readmitted) = (restored(folder, &names)?, is_readmitted(&names));
+        let stored = Stored { restored, readmitted, ..Stored::empty(node) };
         return Ok(Recovered {
             stored,
             cut: None,
@@ -105,9 +106,14 @@ pub fn recover<F: Folder>(folder: &F, node: NodeId) -> Result<Recovered, OpenErr
     let mut stored = replay(stored, &segments)?;
     if stored.log.cluster().is_none() {
         stored.restored = restored(folder, &names)?;
+        stored.readmitted = is_readmitted(&names);
     }
     let next_snapshot = last_snapshot.max(base.map(|base| base.number)).map_or(1, |n| n + 1);
     Ok(Recovered { stored, cut, segments, base, next_snapshot })
+}
+
+fn is_readmitted(names: &[String]) -> bool {
+    names.iter().any(|name| name == names::READMITTED)
 }
 
 /// What a restore put there for the beginning.

@@ -31,7 +31,11 @@ const TAIL_ROOM: u64 = 2 * frame::size(0) as u64;
 
 /// Makes the file of a segment to come. Zeros are written all over it: a disk syncs what was written
 /// before in two thirds of the time that it takes for what was only reserved.
-pub(crate) fn make_spare<F: Folder>(folder: &F, bytes: u64) -> Result<F::File, Failed> {
+pub(crate) fn make_spare<F: Folder>(
+    folder: &F,
+    bytes: u64,
+    mut progress: impl FnMut(),
+) -> Result<F::File, Failed> {
     let name = names::SPARE;
     let mut file = prepare(folder, name, bytes)?;
     let zeros = vec![0; usize::try_from(bytes.min(ZEROS)).unwrap_or_default()];
@@ -40,6 +44,7 @@ pub(crate) fn make_spare<F: Folder>(folder: &F, bytes: u64) -> Result<F::File, F
         file.write_at(offset, &zeros[..count]).map_err(Failed::new("write", name))?;
         // A bit at a time: a sync of all at the end would hold up the journal's on the same disk.
         file.sync().map_err(Failed::new("sync", name))?;
+        progress();
     }
     Ok(file)
 }

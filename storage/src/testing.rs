@@ -307,8 +307,7 @@ pub(crate) fn difference(
     snapshots: &[Arc<Snapshot>],
 ) -> Option<String> {
     fn facts(stored: &Stored) -> (NodeId, Option<Boot>, [Epoch; 2], &BTreeSet<Epoch>, bool, Index) {
-        let Stored { node, boot, promised, established, ref pending, voter, ref log, restored: _ } =
-            *stored;
+        let Stored { node, boot, promised, established, ref pending, voter, ref log, .. } = *stored;
         (node, boot, [promised, established], pending, voter, log.last())
     }
     if facts(found) != facts(meant) {

@@ -82,6 +82,9 @@ pub struct Stored {
     /// What a cluster is to begin with, if this server begins one: put there by a restore, of no
     /// meaning to a log that has begun.
     pub restored: Option<Directory>,
+    /// Whether this server lost what it had stored, as its operator said: an empty disk is then no sign
+    /// of a first start, and it begins no cluster.
+    pub readmitted: bool,
 }
 
 impl Stored {
@@ -97,6 +100,7 @@ impl Stored {
             voter: false,
             log: Log::default(),
             restored: None,
+            readmitted: false,
         }
     }
 

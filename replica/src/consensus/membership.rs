@@ -20,7 +20,11 @@ impl Consensus {
         let me = self.config.me;
         let Some(boot) = self.stored.boot.filter(|_| self.boot_is_durable()) else { return };
         let empty = self.stored.log.cluster().is_none();
-        if !empty || self.config.members.leader(Epoch(0)) != me || self.stored.promised > Epoch(0) {
+        if self.stored.readmitted
+            || !empty
+            || self.config.members.leader(Epoch(0)) != me
+            || self.stored.promised > Epoch(0)
+        {
             return;
         }
         let mut boots = vec![(me, boot)];

@@ -1,18 +1,20 @@
 //! `rollcall backup`: the state of a running cluster as a file.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rollcall_server::data;
 use serde::Serialize;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::args::ClientArgs;
 use super::failure::Failure;
@@ -23,10 +25,10 @@ use super::output::counted;
 ///
 /// Asks the first server of --server that answers for all there is: users, sessions with what they
 /// are remembered for, and the sequence, as they are at one moment, with everything in it that was
-/// acknowledged before. The cluster goes on meanwhile. A server gives backups to its own machine only
-/// (they hold the ids by which clients are known): run this on the machine of any server of the
-/// cluster, with its address on the loopback interface. A file of that name is replaced when the new one
-/// is whole and on disk.
+/// acknowledged before. The cluster goes on meanwhile. As a backup holds the ids by which clients are
+/// known, a server gives it to the user who runs it, on its own machine: run this there, as that user,
+/// with its address on the loopback interface. A file of that name is replaced when the new one is whole
+/// and on disk.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Backup {
@@ -56,14 +58,15 @@ impl Backup {
         for server in &client.servers {
             let answer = match timeout_at(deadline, ask(server)).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(fault)) => {
+                Ok(Err(Fault::Key(fault))) => return Err(Failure::Refused(fault)),
+                Ok(Err(Fault::Unreachable(fault))) => {
                     why.get_or_insert(Failure::Unreachable(format!("{server}: {fault}")));
                     continue;
                 }
                 Err(_) => break,
             };
             match answer.status() {
-                StatusCode::OK => return save(answer, file, client.json).await,
+                StatusCode::OK => return save(answer, &file, &client).await,
                 StatusCode::SERVICE_UNAVAILABLE => {
                     let fault = format!("{server} hears no leader (no_quorum)");
                     why = Some(Failure::Refused(fault));
@@ -80,8 +83,34 @@ impl Backup {
     }
 }
 
-/// Asks a server; its answer begins to come.
-async fn ask(server: &str) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
+/// Why a server gave nothing.
+enum Fault {
+    Unreachable(Box<dyn std::error::Error + Send + Sync>),
+    /// Its key cannot be read here.
+    Key(String),
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Unreachable(error.into())
+    }
+}
+
+/// Asks a server, and once more with the key from where it says; its answer begins to come.
+async fn ask(server: &str) -> Result<Response<Incoming>, Fault> {
+    let answer = ask_with(server, None).await?;
+    let Some(file) = answer.headers().get("rollcall-key-file") else { return Ok(answer) };
+    let file = Path::new(OsStr::from_bytes(file.as_bytes()));
+    let key = std::fs::read_to_string(file).map_err(|why| {
+        let file = file.display();
+        Fault::Key(format!(
+            "{server} gives backups to the user who runs it, on its machine: {file}: {why}"
+        ))
+    })?;
+    ask_with(server, Some(&key)).await
+}
+
+async fn ask_with(server: &str, key: Option<&str>) -> Result<Response<Incoming>, Fault> {
     let uri: Uri = server.parse()?;
     let authority = uri.authority().ok_or("it names no host")?;
     let port = authority.port_u16().unwrap_or(80);
@@ -90,25 +119,32 @@ async fn ask(server: &str) -> Result<Response<Incoming>, Box<dyn std::error::Err
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/backup").header(HOST, authority.as_str());
+    let mut request = Request::get("/backup").header(HOST, authority.as_str());
+    if let Some(key) = key {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", key.trim()));
+    }
     Ok(sender.send_request(request.body(Empty::<Bytes>::new())?).await?)
 }
 
 /// Writes what comes beside the file, looks whether it is whole, and only then gives it its name.
-async fn save(answer: Response<Incoming>, file: PathBuf, json: bool) -> Result<(), Failure> {
+async fn save(answer: Response<Incoming>, file: &Path, client: &ClientArgs) -> Result<(), Failure> {
     let failed = |what: &dyn std::fmt::Display| {
         Failure::Refused(format!("{}: {what}; nothing was saved", file.display()))
     };
-    let mut unfinished = data::Unfinished::create(&file).map_err(|why| failed(&why))?;
+    let mut unfinished = data::Unfinished::create(file).map_err(|why| failed(&why))?;
     let mut body = answer.into_body();
-    while let Some(frame) = body.frame().await {
+    loop {
+        // The whole may take its time, a part may not.
+        let frame = timeout(client.timeout_ms.0, body.frame()).await;
+        let frame = frame.map_err(|_| failed(&"the server says no more"))?;
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|why| failed(&format_args!("the server broke off: {why}")))?;
         if let Ok(part) = frame.into_data() {
             unfinished.write_all(&part).map_err(|why| failed(&why))?;
         }
     }
     let taken = unfinished.finish().map_err(|why| failed(&why))?;
-    if json {
+    if client.json {
         return output::json(&Taken {
             file: file.display().to_string(),
             cluster: format!("{:016x}", taken.head.cluster.0),

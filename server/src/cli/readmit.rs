@@ -15,10 +15,10 @@ use super::{output, values};
 /// For a server that says its folder is damaged and does not start. Moves the damaged files into a
 /// folder beside them, so that the server starts blank: it copies the state from the others and is
 /// admitted again once the rest of its cluster, without it, is a majority. Until then it counts in no
-/// vote. A folder that is not damaged is left as it is.
+/// vote, and it begins no cluster by itself. A folder that is not damaged is left as it is.
 ///
-/// Nothing else brings a server of its own (a cluster of one) its data back than a backup: see
-/// `rollcall help restore`. Do not do this to several servers of a cluster at once: where a majority
+/// A server of its own (a cluster of one) has nobody to copy from: only a backup brings its data back,
+/// see `rollcall help restore`. Do not do this to several servers of a cluster at once: where a majority
 /// has lost its data, the cluster stands still, and a backup is the way out.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]

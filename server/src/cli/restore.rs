@@ -21,8 +21,8 @@ use super::values;
 /// cluster may have other servers than the old one, and more or fewer.
 ///
 /// Numbers that were handed out after the backup must not come again. So the sequence goes on far
-/// enough ahead: 1,000,000,000 numbers, and 10,000,000 for each second since the backup. Where more
-/// may have been handed out, say --next-number.
+/// enough ahead: 1,000,000,000 numbers, and as many again for each second since the backup. Where that
+/// is not enough, or more than there are (after some 100 days), say --next-number.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Restore {

@@ -155,6 +155,7 @@ fn start_failure(id: NodeId, error: &StartError) -> Failure {
         StartError::Listen(..)
         | StartError::Randomness(_)
         | StartError::Folder(_)
+        | StartError::NobodyToCopyFrom(_)
         | StartError::Storage(..) => Failure::Refused(text),
     }
 }

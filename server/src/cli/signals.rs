@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the two ways a user or a supervisor asks a command to end.
+//! Ctrl-C, SIGTERM and SIGHUP: how a user, a supervisor or a closed terminal asks a command to end.
 
 use std::io;
 
@@ -11,6 +11,9 @@ pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// None under `nohup`.
+    #[cfg(unix)]
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -21,6 +24,10 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(fault)?,
             terminate: signal(SignalKind::terminate()).map_err(fault)?,
+            hang_up: match hang_ups_are_ignored() {
+                true => None,
+                false => Some(signal(SignalKind::hangup()).map_err(fault)?),
+            },
         })
     }
 
@@ -29,8 +36,20 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = async { self.hang_up.as_mut()?.recv().await }, if self.hang_up.is_some() => {}
         }
     }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal: to listen to the signal would
+/// undo that.
+#[cfg(unix)]
+fn hang_ups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]

@@ -1,21 +1,22 @@
-//! The state as a backup, for `rollcall backup` on the same machine.
+//! The state as a backup, for who shows the key that a file on this machine holds.
 //!
-//! It holds the ids of all clients, by which they are known. So it is given to programs of this
-//! machine only, not to pages, and not to others through a proxy.
+//! Whoever asks without it, from this machine, is told where the file is; see [`crate::backup_key`].
 
 use std::convert::Infallible;
+use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use rollcall_storage::backup::{self, Backup};
 use tokio::sync::oneshot;
 
 use super::{Place, Reply, text};
+use crate::backup_key::BackupKey;
 use crate::clock;
 use crate::node::Copied;
 use crate::shard::Shard;
@@ -25,9 +26,13 @@ pub(super) const PATH: &str = "/backup";
 
 /// Answers with a backup that contains all that was acknowledged before it was asked for.
 pub(super) async fn serve(request: &Request<Incoming>, place: &Place, shard: &Rc<Shard>) -> Reply {
-    if !place.peer.ip().to_canonical().is_loopback() || !is_of_this_machine(request.headers()) {
+    if !place.peer.ip().to_canonical().is_loopback() {
         let why = "backups are for programs of this machine: run `rollcall backup` here\n";
         return text(StatusCode::FORBIDDEN, why);
+    }
+    let key = &shard.context().backup_key;
+    if !shown_key(request.headers()).is_some_and(|shown| key.opens(shown)) {
+        return ask_for_key(key);
     }
     let unavailable = || text(StatusCode::SERVICE_UNAVAILABLE, "no leader is heard\n");
     if !shard.is_readable().await {
@@ -59,39 +64,22 @@ pub(super) async fn serve(request: &Request<Incoming>, place: &Place, shard: &Rc
     reply
 }
 
-/// Whether a program of this machine asks by itself: no page does, whatever name it made point here,
-/// and no proxy for somebody else.
-fn is_of_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let here = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let foreign =
-        [ORIGIN.as_str(), "sec-fetch-site", "forwarded", "via", "x-forwarded-for", "x-real-ip"];
-    (here || host == "localhost") && !foreign.iter().any(|name| headers.contains_key(*name))
+/// Says where the key is.
+fn ask_for_key(key: &BackupKey) -> Reply {
+    let path = key.file().map(|file| HeaderValue::from_bytes(file.as_os_str().as_bytes()));
+    let Ok(Ok(path)) = path else {
+        let why = "no key can be made: neither in the folder of the data nor elsewhere\n";
+        return text(StatusCode::INTERNAL_SERVER_ERROR, why);
+    };
+    let mut reply = text(StatusCode::UNAUTHORIZED, "show the key of this server\n");
+    reply.headers_mut().insert(KEY_FILE, path);
+    reply
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_and_proxies_are_not_of_this_machine() {
-        let headers = |pairs: &[(&'static str, &str)]| {
-            let pairs = pairs.iter().map(|(name, value)| {
-                (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())
-            });
-            pairs.collect::<HeaderMap>()
-        };
-        for host in ["127.0.0.1:7101", "localhost:7101", "[::1]:7101", "localhost"] {
-            assert!(is_of_this_machine(&headers(&[("host", host)])), "{host}");
-        }
-        for other in ["evil.example:7101", "10.0.0.1", "", "localhost.evil.example"] {
-            assert!(!is_of_this_machine(&headers(&[("host", other)])), "{other}");
-        }
-        for name in ["origin", "sec-fetch-site", "forwarded", "via", "x-forwarded-for", "x-real-ip"]
-        {
-            assert!(!is_of_this_machine(&headers(&[("host", "localhost"), (name, "x")])), "{name}");
-        }
-    }
+/// What a request shows as `Authorization: Bearer …`.
+fn shown_key(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
+
+/// The header that says where the key is.
+const KEY_FILE: HeaderName = HeaderName::from_static("rollcall-key-file");

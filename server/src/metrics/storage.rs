@@ -15,6 +15,7 @@ pub(crate) struct StorageMetrics {
     groups: Histogram,
     snapshots: Counter,
     snapshot_bytes: Gauge<u64, AtomicU64>,
+    journal_bytes: Gauge<u64, AtomicU64>,
 }
 
 impl Default for StorageMetrics {
@@ -24,6 +25,7 @@ impl Default for StorageMetrics {
             groups: Histogram::new(GROUP_RECORDS),
             snapshots: Counter::default(),
             snapshot_bytes: Gauge::default(),
+            journal_bytes: Gauge::default(),
         }
     }
 }
@@ -38,12 +40,19 @@ impl StorageMetrics {
         to.register("storage_snapshots", help, self.snapshots.clone());
         let help = "Length of the last snapshot written, bytes";
         to.register("storage_snapshot_bytes", help, self.snapshot_bytes.clone());
+        let help = "Length of the journal behind the last snapshot, bytes";
+        to.register("storage_journal_bytes", help, self.journal_bytes.clone());
     }
 
     /// A group of that many records was made durable, which took so long.
     pub(crate) fn synced(&self, took: Duration, records: u32) {
         self.syncs.observe(took.as_secs_f64());
         self.groups.observe(f64::from(records));
+    }
+
+    /// The journal has that many bytes.
+    pub(crate) fn journal_has(&self, bytes: u64) {
+        self.journal_bytes.set(bytes);
     }
 
     /// A snapshot of that many bytes is on disk.

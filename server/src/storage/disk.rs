@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::consensus::journal::{Record, Stored};
 use rollcall_shared::id::NodeId;
-use rollcall_storage::{Journal, OpenError, Settings};
+use rollcall_storage::{Journal, OpenError, Recovered, Settings};
 use tokio::time::Sleep;
 
 use super::folder::{DiskFile, DiskFolder};
@@ -29,22 +29,20 @@ pub(crate) struct Opened {
     folder: DiskFolder,
 }
 
-/// Opens a folder that is locked. `seed` is random.
+/// A folder whose content was read, and nothing changed in it.
+pub(crate) struct Read {
+    folder: DiskFolder,
+    recovered: Recovered,
+}
+
+/// Reads a folder that is locked.
 ///
 /// # Errors
 /// [`OpenError`] says what is wrong with what is in it.
-pub(crate) fn open(folder: DiskFolder, node: NodeId, seed: u64) -> Result<Opened, OpenError> {
+pub(crate) fn read(folder: DiskFolder, node: NodeId) -> Result<Read, OpenError> {
     let begun = Instant::now();
-    let (journal, stored, cut) = Journal::open(folder.clone(), node, Settings::default(), seed)?;
-    if let Some(cut) = cut {
-        tracing::warn!(
-            "{}: what a crash left unfinished was cut off at byte {} ({}); nothing that was \
-             promised is missing",
-            folder.path().join(&cut.file).display(),
-            cut.offset,
-            cut.what
-        );
-    }
+    let recovered = rollcall_storage::recover(&folder, node)?;
+    let stored = &recovered.stored;
     tracing::info!(
         folder = %folder.path().display(),
         entries = stored.log.last().0,
@@ -52,6 +50,15 @@ pub(crate) fn open(folder: DiskFolder, node: NodeId, seed: u64) -> Result<Opened
         "read what is stored, in {:.0?}",
         begun.elapsed()
     );
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(
+            "{}: what a crash left unfinished is cut off at byte {} ({}); nothing that was \
+             promised is missing",
+            folder.path().join(&cut.file).display(),
+            cut.offset,
+            cut.what
+        );
+    }
     if let Some(restored) = &stored.restored {
         tracing::info!(
             users = restored.users().len(),
@@ -59,7 +66,25 @@ pub(crate) fn open(folder: DiskFolder, node: NodeId, seed: u64) -> Result<Opened
              there for the first time"
         );
     }
-    Ok(Opened { stored, journal, folder })
+    Ok(Read { folder, recovered })
+}
+
+impl Read {
+    /// What it holds.
+    pub(crate) const fn stored(&self) -> &Stored {
+        &self.recovered.stored
+    }
+
+    /// Goes on with it. `seed` is random.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn open(self, seed: u64) -> Result<Opened, OpenError> {
+        let Self { folder, recovered } = self;
+        let settings = Settings::default();
+        let (journal, stored, _) = Journal::go_on(folder.clone(), recovered, settings, seed)?;
+        Ok(Opened { stored, journal, folder })
+    }
 }
 
 /// Storage in a folder.
@@ -67,19 +92,54 @@ pub(crate) struct Disk {
     shared: Arc<Shared>,
     given: Lsn,
     said: Lsn,
-    watch: Watch,
+    /// Until it is looked whether the disk goes on.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// At what the journal's thread does, and at what the keeper's does.
+    watches: [Watch; 2],
 }
 
-/// Looks, while something is not durable, whether the disk goes on. It counts how often it looked: a
-/// process that was stopped for long has not looked, and so blames nobody.
+/// Whether the disk goes on with what one thread asks of it. It counts how often it looked: a process
+/// that was stopped for long has not looked, and so blames nobody.
 #[derive(Default)]
 struct Watch {
-    /// Until it looks again.
-    pause: Option<Pin<Box<Sleep>>>,
-    /// What the disk was doing when it looked last; see [`Shared::doing`].
+    /// What the disk was doing when it looked last; see [`Asked`].
     seen: u64,
     /// How often it has seen the disk do just that.
     looks: u32,
+}
+
+impl Watch {
+    /// Whether the disk has done nothing for too long.
+    fn look(&mut self, asked: &Asked) -> bool {
+        let now = asked.0.load(Ordering::Relaxed);
+        self.looks = if now == self.seen && asked.is_busy() { self.looks + 1 } else { 0 };
+        self.seen = now;
+        self.looks >= LOOKS
+    }
+}
+
+/// What a thread has asked the disk to do: it rises with each thing that begins and each that ends, so
+/// it is odd while one is under way.
+#[derive(Default)]
+pub(super) struct Asked(AtomicU64);
+
+impl Asked {
+    /// Does something that the disk may take long for.
+    pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        self.0.fetch_add(1, Ordering::Relaxed);
+        done
+    }
+
+    /// The disk has done something, and goes on with more.
+    pub(super) fn goes_on(&self) {
+        self.0.fetch_add(2, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.0.load(Ordering::Relaxed).is_multiple_of(2)
+    }
 }
 
 /// What the node and the threads of the storage share.
@@ -91,9 +151,10 @@ pub(super) struct Shared {
     failed: AtomicBool,
     /// The node.
     waker: AtomicWaker,
-    /// Which thing the disk has been asked to do: it rises with each that begins and each that ends, so
-    /// it is odd while one is under way.
-    doing: AtomicU64,
+    /// By the journal's thread.
+    pub(super) writing: Asked,
+    /// By the keeper's.
+    pub(super) keeping: Asked,
     /// See [`Journal::urgency`].
     pub(super) urgency: AtomicU64,
     pub(super) metrics: StorageMetrics,
@@ -129,7 +190,8 @@ impl Disk {
             durable: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-            doing: AtomicU64::new(0),
+            writing: Asked::default(),
+            keeping: Asked::default(),
             urgency: AtomicU64::new(0),
             metrics,
         });
@@ -140,30 +202,28 @@ impl Disk {
         let of_writer = Arc::clone(&shared);
         let writer = move || writer::run(&of_writer, journal, tasks);
         thread::Builder::new().name("journal".into()).spawn(writer)?;
-        Ok(Self { shared, given: Lsn(0), said: Lsn(0), watch: Watch::default() })
+        Ok(Self { shared, given: Lsn(0), said: Lsn(0), pause: None, watches: Default::default() })
     }
 
     /// Ready when the disk takes too long.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<StorageFailed> {
-        if self.said == self.given {
-            self.watch = Watch::default();
-            return Poll::Pending;
-        }
-        let watch = &mut self.watch;
+        let Self { shared, pause, watches, .. } = self;
         loop {
-            let pause = watch.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
-            if pause.as_mut().poll(cx).is_pending() {
+            if self.said == self.given && !shared.keeping.is_busy() {
+                *pause = None;
                 return Poll::Pending;
             }
-            watch.pause = None;
-            let doing = self.shared.doing.load(Ordering::Relaxed);
-            let same = doing == watch.seen && !doing.is_multiple_of(2);
-            watch.looks = if same { watch.looks + 1 } else { 0 };
-            watch.seen = doing;
-            if watch.looks >= LOOKS {
+            let next = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
+            if next.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *pause = None;
+            let [writing, keeping] = watches;
+            // Both are to look.
+            if writing.look(&shared.writing) | keeping.look(&shared.keeping) {
                 tracing::error!(
-                    "the disk has not done for {} s what it was asked to do: it counts as failed",
-                    LOOKS
+                    "the disk has not done for {LOOKS} s what it was asked to do: it counts as \
+                     failed"
                 );
                 return Poll::Ready(StorageFailed);
             }
@@ -246,21 +306,25 @@ impl Shared {
             "{}: {why}{hint}. What is durable is not known now, so this server ends",
             folder.display()
         );
+        self.give_up();
+    }
+
+    /// The disk has failed in a way that was said elsewhere.
+    fn give_up(&self) {
         self.failed.store(true, Ordering::Release);
         self.waker.wake();
     }
+}
 
-    /// Does something that the disk may take long for.
-    pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.doing.fetch_add(1, Ordering::Relaxed);
-        let done = work();
-        self.doing.fetch_add(1, Ordering::Relaxed);
-        done
-    }
+/// Held by a thread of the storage: should it end by a bug, the server ends too, rather than wait for
+/// it for ever.
+pub(super) struct Ending<'a>(pub(super) &'a Shared);
 
-    /// The disk has done something, and goes on with more.
-    pub(super) fn goes_on(&self) {
-        self.doing.fetch_add(2, Ordering::Relaxed);
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.give_up();
+        }
     }
 }
 
@@ -289,11 +353,12 @@ mod tests {
             durable: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-            doing: AtomicU64::new(0),
+            writing: Asked::default(),
+            keeping: Asked::default(),
             urgency: AtomicU64::new(0),
             metrics: StorageMetrics::default(),
         });
-        Disk { shared, given: Lsn(0), said: Lsn(0), watch: Watch::default() }
+        Disk { shared, given: Lsn(0), said: Lsn(0), pause: None, watches: Default::default() }
     }
 
     fn poll(disk: &mut Disk) -> Poll<Result<Lsn, StorageFailed>> {
@@ -316,7 +381,7 @@ mod tests {
         let mut disk = disk();
         disk.store(Record::Voter);
         assert!(poll(&mut disk).is_pending());
-        disk.shared.doing.store(1, Ordering::Relaxed);
+        disk.shared.writing.0.store(1, Ordering::Relaxed);
         assert!(pass(&mut disk, 9).await.is_pending());
         assert_eq!(pass(&mut disk, 3).await, Poll::Ready(Err(StorageFailed)));
     }
@@ -326,14 +391,33 @@ mod tests {
         let mut disk = disk();
         disk.store(Record::Voter);
         for step in 0..50 {
-            disk.shared.doing.store(2 * step + 1, Ordering::Relaxed);
+            disk.shared.writing.0.store(2 * step + 1, Ordering::Relaxed);
             assert!(pass(&mut disk, 8).await.is_pending());
         }
         // Nor one that has nothing to do, whoever else keeps the writer waiting.
-        disk.shared.doing.store(1000, Ordering::Relaxed);
+        disk.shared.writing.0.store(1000, Ordering::Relaxed);
         assert!(pass(&mut disk, 30).await.is_pending());
         disk.shared.stored(Lsn(1));
         assert_eq!(poll(&mut disk), Poll::Ready(Ok(Lsn(1))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_that_hangs_is_noticed_too() {
+        let mut disk = disk();
+        disk.shared.keeping.0.store(1, Ordering::Relaxed);
+        assert_eq!(pass(&mut disk, 12).await, Poll::Ready(Err(StorageFailed)));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_by_a_bug_ends_the_server() {
+        let mut disk = disk();
+        let shared = Arc::clone(&disk.shared);
+        let died = thread::spawn(move || {
+            let _ending = Ending(&shared);
+            panic!("as planned");
+        });
+        assert!(died.join().is_err());
+        assert_eq!(poll(&mut disk), Poll::Ready(Err(StorageFailed)));
     }
 
     /// As after SIGCONT, or when a machine wakes up.
@@ -341,7 +425,7 @@ mod tests {
     async fn a_process_that_was_stopped_blames_nobody() {
         let mut disk = disk();
         disk.store(Record::Voter);
-        disk.shared.doing.store(1, Ordering::Relaxed);
+        disk.shared.writing.0.store(1, Ordering::Relaxed);
         assert!(pass(&mut disk, 2).await.is_pending());
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert!(poll(&mut disk).is_pending());

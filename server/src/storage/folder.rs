@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(crate) fn lock_folder(path: &Path) -> Result<DiskFolder, FolderError> {
     make_folder(path).map_err(unusable)?;
     let names = fs::File::open(path).map_err(unusable)?;
     let mut options = OpenOptions::new();
-    let options = options.create(true).truncate(false).read(true).write(true);
+    let options = options.create(true).truncate(false).read(true).write(true).mode(0o600);
     let mut lock = options.open(path.join(LOCK)).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -124,7 +124,7 @@ impl Folder for DiskFolder {
 
     fn create(&self, name: &str) -> io::Result<DiskFile> {
         let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(true).read(true).write(true);
+        let options = options.create(true).truncate(true).read(true).write(true).mode(0o600);
         Ok(DiskFile(options.open(self.at(name))?))
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rollcall_storage::{Failed, Folder as _, Journal, Settings, SnapshotJob, SnapshotWriter};
 
-use super::disk::{Kept, Shared};
+use super::disk::{Ending, Kept, Shared};
 use super::folder::DiskFolder;
 
 /// What is to be done.
@@ -29,6 +29,7 @@ pub(super) const TASKS: usize = 16;
 
 /// Works until the writer is gone.
 pub(super) fn run(shared: &Shared, folder: &DiskFolder, tasks: &Receiver<Task>) {
+    let _ending = Ending(shared);
     let mut keeper = Keeper { shared, folder, writing: None };
     if let Err(why) = keeper.run(tasks) {
         shared.fail(&why, folder.path());
@@ -61,12 +62,20 @@ impl Keeper<'_> {
     fn take(&mut self, task: Task) -> Result<(), Failed> {
         match task {
             Task::Spare => {
-                let made = Journal::make_spare(self.folder, Settings::default());
+                let asked = &self.shared.keeping;
+                let made = asked.busy(|| {
+                    Journal::make_spare(self.folder, Settings::default(), || asked.goes_on())
+                });
+                if made.is_err() {
+                    // What it has taken is better used by the journal. It may not be there.
+                    let _ = Journal::remove_spare(self.folder);
+                }
                 let spare = self.room_permitting("the next segment", made)?;
                 self.shared.tell(|inbox| inbox.kept.push_back(Kept::Spare(spare)));
             }
             Task::Snapshot(job) => {
-                let begun = SnapshotWriter::new(self.folder.clone(), job);
+                let new = || SnapshotWriter::new(self.folder.clone(), job);
+                let begun = self.shared.keeping.busy(new);
                 self.writing = self.room_permitting("a snapshot", begun)?;
                 if self.writing.is_none() {
                     self.shared.tell(|inbox| inbox.kept.push_back(Kept::Snapshot(None)));
@@ -74,7 +83,7 @@ impl Keeper<'_> {
             }
             Task::Remove(names) => {
                 for name in names {
-                    if let Err(why) = self.folder.remove(&name) {
+                    if let Err(why) = self.shared.keeping.busy(|| self.folder.remove(&name)) {
                         tracing::warn!("cannot remove {name}, which is needed no more: {why}");
                     }
                 }
@@ -87,7 +96,7 @@ impl Keeper<'_> {
     fn step(&mut self) -> Result<Option<Duration>, Failed> {
         let Some(writer) = &mut self.writing else { return Ok(None) };
         let begun = Instant::now();
-        let step = writer.step();
+        let step = self.shared.keeping.busy(|| writer.step());
         let written = match self.room_permitting("a snapshot", step)? {
             Some(None) => {
                 let urgent = self.shared.urgency.load(Ordering::Relaxed) >= URGENT;

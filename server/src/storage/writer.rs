@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use rollcall_replica::consensus::journal::Record;
 use rollcall_storage::{Failed, Journal};
 
-use super::disk::{Kept, Shared};
+use super::disk::{Ending, Kept, Shared};
 use super::folder::DiskFolder;
 use super::keeper::Task;
 
 /// Writes until the node is gone, or the disk fails.
 pub(super) fn run(shared: &Shared, journal: Journal<DiskFolder>, tasks: SyncSender<Task>) {
-    let mut writer = Writer { shared, journal, tasks, ask_for_spare_at: Some(Instant::now()) };
+    let _ending = Ending(shared);
+    let mut writer =
+        Writer { shared, journal, tasks, ask_for_spare_at: Some(Instant::now()), warned_at: 0 };
     if let Err(why) = writer.run() {
         shared.fail(&why, writer.journal.folder().path());
     }
@@ -27,6 +29,8 @@ struct Writer<'a> {
     tasks: SyncSender<Task>,
     /// When a spare is asked for, unless it has been.
     ask_for_spare_at: Option<Instant>,
+    /// The urgency of which was warned last.
+    warned_at: u64,
 }
 
 impl Writer<'_> {
@@ -35,7 +39,7 @@ impl Writer<'_> {
             let inbox = match self.shared.take() {
                 Some(inbox) => inbox,
                 None => {
-                    self.shared.busy(|| self.journal.mark())?;
+                    self.shared.writing.busy(|| self.journal.mark())?;
                     self.shared.wait()
                 }
             };
@@ -62,12 +66,13 @@ impl Writer<'_> {
         {
             // A snapshot that it adopts is written here, in steps.
             let Self { shared, journal, .. } = self;
-            shared.busy(|| journal.append_in_steps(record, || shared.goes_on()))?;
+            let asked = &shared.writing;
+            asked.busy(|| journal.append_in_steps(record, || asked.goes_on()))?;
             count += 1;
         }
-        self.shared.busy(|| self.journal.write())?;
+        self.shared.writing.busy(|| self.journal.write())?;
         let begun = Instant::now();
-        let through = self.shared.busy(|| self.journal.sync())?;
+        let through = self.shared.writing.busy(|| self.journal.sync())?;
         self.shared.metrics.synced(begun.elapsed(), count);
         self.shared.stored(through);
         Ok(())
@@ -90,7 +95,19 @@ impl Writer<'_> {
 
     /// Gives the keeper what need not be done here.
     fn delegate(&mut self) {
-        self.shared.urgency.store(self.journal.urgency(), Ordering::Relaxed);
+        let (urgency, bytes) = (self.journal.urgency(), self.journal.bytes());
+        self.shared.urgency.store(urgency, Ordering::Relaxed);
+        self.shared.metrics.journal_has(bytes);
+        if urgency >= WARN_FROM && urgency > self.warned_at {
+            tracing::warn!(
+                "the journal in {} has grown to {} MiB: snapshots do not keep up with the writes",
+                self.journal.folder().path().display(),
+                bytes >> 20
+            );
+            self.warned_at = urgency;
+        } else if urgency < WARN_FROM {
+            self.warned_at = 0;
+        }
         if self.journal.wants_spare()
             && self.ask_for_spare_at.is_some_and(|at| at <= Instant::now())
             && self.give(Task::Spare).is_ok()
@@ -118,6 +135,8 @@ impl Writer<'_> {
     }
 }
 
+/// See [`Journal::urgency`]: from there on something is wrong.
+const WARN_FROM: u64 = 4;
 /// A group is closed when it has that many bytes.
 const GROUP_BYTES: usize = 4 << 20;
 /// How long to wait before a spare is asked for again where there was no room.

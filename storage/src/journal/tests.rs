@@ -114,7 +114,7 @@ impl Run {
             21 => match life.spare.take() {
                 Some(spare) => life.journal.offer_spare(spare),
                 None if life.journal.wants_spare() => {
-                    life.spare = Some(Journal::make_spare(&self.folder, self.settings)?);
+                    life.spare = Some(Journal::make_spare(&self.folder, self.settings, || {})?);
                 }
                 None => {}
             },

@@ -73,7 +73,7 @@ fn a_segment_has_its_room_ahead() {
     let mut life = run.open().unwrap();
     let (mut used, mut larger) = (0, 0);
     for least in [500, 500, 3000, 500, 500] {
-        life.journal.offer_spare(Journal::make_spare(&run.folder, settings).unwrap());
+        life.journal.offer_spare(Journal::make_spare(&run.folder, settings, || {}).unwrap());
         let before = life.journal.segment.end().number;
         while life.journal.gathered() < least {
             run.give(&mut life).unwrap();

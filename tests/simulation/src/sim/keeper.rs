@@ -69,7 +69,9 @@ impl Disk {
             }
         } else if keeper.spare && self.random.one_in(2) {
             keeper.spare = false;
-            if let Some(file) = room_permitting(Journal::make_spare(&self.folder, self.settings))? {
+            if let Some(file) =
+                room_permitting(Journal::make_spare(&self.folder, self.settings, || {}))?
+            {
                 journal.offer_spare(file);
             }
         } else if let Some(job) = keeper.job.take() {
