@@ -169,7 +169,7 @@ impl Unfinished {
         let (head, directory, bytes) = read(&self.path)?;
         fs::rename(&self.path, &self.target).map_err(io)?;
         let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(io)?;
+        let parent = fs::File::open(parent.unwrap_or_else(|| Path::new("."))).map_err(io)?;
         parent.sync_all().map_err(io)?;
         Ok(Taken { head, users: directory.users().len(), bytes })
     }
@@ -252,10 +252,8 @@ pub const NUMBERS_END: u64 = (1 << 53) - 1;
 
 fn read(file: &Path) -> Result<(Backup, Directory, u64), DataError> {
     let bytes = fs::read(file).map_err(|why| DataError::Io(file.to_owned(), why))?;
-    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-    let parent = file.parent().unwrap_or(Path::new(""));
     let (head, directory) =
-        backup::read(&name, &bytes).map_err(|why| DataError::Refused(parent.to_owned(), why))?;
+        backup::read(&file.to_string_lossy(), &bytes).map_err(DataError::Backup)?;
     Ok((head, directory, bytes.len() as u64))
 }
 

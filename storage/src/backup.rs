@@ -119,8 +119,11 @@ pub fn give_up<F: Folder>(folder: &F) -> Result<(), Failed> {
 
 #[cfg(test)]
 mod tests {
-    use rollcall_replica::consensus::ids::Boot;
+    use std::sync::Arc;
+
+    use rollcall_replica::consensus::ids::{Boot, Epoch};
     use rollcall_replica::consensus::journal::Record;
+    use rollcall_replica::consensus::log::{Entry, Init, Op};
 
     use super::*;
     use crate::memory::Memory;
@@ -158,6 +161,10 @@ mod tests {
         let whole = bytes();
         for length in 0..whole.len() {
             let error = read("b", &whole[..length]).unwrap_err();
+            if length < frame::MAGIC.len() {
+                assert!(matches!(error, OpenError::Refused(_)), "{length}: {error}");
+                continue;
+            }
             let OpenError::Damage(damage) = error else { panic!("{length}: {error}") };
             assert!(damage.offset <= length as u64, "{damage}, cut at {length}");
         }
@@ -167,38 +174,96 @@ mod tests {
             match read("b", &flipped) {
                 Ok(same) => assert_eq!(same, backup()),
                 Err(OpenError::Damage(damage)) => assert!(damage.offset <= at as u64, "{damage}"),
+                // It does not look like one.
+                Err(OpenError::Refused(_)) if at < frame::MAGIC.len() => {}
                 Err(other) => panic!("{at}: {other}"),
             }
         }
     }
 
+    /// The entry that begins a cluster, with what was restored or without.
+    fn init(restored: bool) -> Record {
+        let boots = vec![(NODE, Boot(1))];
+        let (cluster, first_revision) = (ClusterId(1), Revision(1));
+        let bounds = rollcall_replica::directory::Bounds::default();
+        let op = Op::Init(Init { cluster, boots, first_revision, restored, bounds });
+        let entries = vec![Arc::new(Entry { epoch: Epoch(0), op })];
+        Record::Append { first: Index(1), entries }
+    }
+
     #[test]
-    fn what_is_restored_waits_until_the_log_has_begun() {
+    fn what_is_restored_waits_until_the_log_has_begun_with_it() {
+        for begins_with_it in [true, false] {
+            let folder = Memory::default();
+            let (head, directory) = backup();
+            restore(&folder, 1, &head, directory.clone()).unwrap();
+            let mut expected = Some(directory.with_numbers_from(5000));
+            for start in 0..4 {
+                folder.crash(|| false);
+                assert_eq!(recover(&folder, NODE).unwrap().stored.restored, expected);
+                let opened = Journal::open(folder.clone(), NODE, Settings::default(), start);
+                let (mut journal, stored, _) = opened.unwrap();
+                assert_eq!(stored.restored, expected);
+                if start == 1 {
+                    journal.append(Record::Boot(Boot(1))).unwrap();
+                }
+                if start == 2 {
+                    journal.append(init(begins_with_it)).unwrap();
+                    expected = None;
+                }
+                journal.write().unwrap();
+                journal.sync().unwrap();
+            }
+            // Where the cluster was there already it is not ours to remove.
+            let there = folder.names().unwrap().contains(&names::RESTORED.to_owned());
+            assert_eq!(there, !begins_with_it);
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_begins_no_cluster_until_all_is_copied() {
         let folder = Memory::default();
-        let (head, directory) = backup();
-        restore(&folder, 1, &head, directory.clone()).unwrap();
-        let mut expected = Some(directory.with_numbers_from(5000));
-        let mut server = Server::new(1);
-        for start in 0..4 {
-            let settings = Settings::default();
-            folder.crash(|| false);
-            assert_eq!(recover(&folder, NODE).unwrap().stored.restored, expected);
-            let opened = Journal::open(folder.clone(), NODE, settings, start);
+        give_up(&folder).unwrap();
+        assert!(is_empty(&folder.names().unwrap()), "it can be restored to");
+        for start in 0..3 {
+            let opened = Journal::open(folder.clone(), NODE, Settings::default(), start);
             let (mut journal, stored, _) = opened.unwrap();
-            assert_eq!(stored.restored, expected);
+            assert!(stored.readmitted);
             if start == 1 {
                 journal.append(Record::Boot(Boot(1))).unwrap();
-                server.stored.apply(&Record::Boot(Boot(1)));
             }
             if start == 2 {
-                while server.stored.log.cluster().is_none() {
-                    journal.append(server.record()).unwrap();
-                }
-                expected = None;
+                journal.append(init(false)).unwrap();
             }
             journal.write().unwrap();
             journal.sync().unwrap();
         }
-        assert!(!folder.names().unwrap().contains(&names::RESTORED.to_owned()));
+        let opened = Journal::open(folder.clone(), NODE, Settings::default(), 9);
+        assert!(!opened.unwrap().1.readmitted);
+        assert!(!folder.names().unwrap().contains(&names::READMITTED.to_owned()));
+    }
+
+    #[test]
+    fn a_restore_that_fails_leaves_nothing_in_its_way() {
+        let folder = Memory::default();
+        give_up(&folder).unwrap();
+        let (head, directory) = backup();
+        folder.set_room(Some(1000));
+        restore(&folder, 1, &head, directory.clone()).unwrap_err();
+        folder.set_room(None);
+        assert!(is_empty(&folder.names().unwrap()));
+        restore(&folder, 1, &head, directory).unwrap();
+        let names = folder.names().unwrap();
+        assert!(!is_empty(&names) && !names.contains(&names::READMITTED.to_owned()));
+    }
+
+    /// Whatever is still there when a removal breaks off, it is not an older state.
+    #[test]
+    fn the_newest_goes_last() {
+        let names =
+            ["journal-0000000010", "snapshot-0000000007", "x", "journal-0000000009", "spare"];
+        let order = in_order_of_removal(&names.map(str::to_owned));
+        let expected = ["snapshot-0000000007", "spare", "journal-0000000009", "journal-0000000010"];
+        assert_eq!(order, expected);
     }
 }

@@ -112,7 +112,7 @@ proptest! {
             bytes[at] = bytes[at].wrapping_add(by);
         }
         let pieces = postcard::from_bytes::<Vec<Piece>>(&bytes);
-        if let Some(Ok(mut directory)) = pieces.ok().map(|pieces| build(pieces)) {
+        if let Some(Ok(mut directory)) = pieces.ok().map(build) {
             prop_assert_eq!(&build(cut(&directory, 0)).unwrap(), &directory);
             run(&mut directory, &after);
             prop_assert_eq!(&build(cut(&directory, 0)).unwrap(), &directory);
