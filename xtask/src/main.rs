@@ -33,6 +33,7 @@ Builds, runs and tests Rollcall.
   cargo xtask check NAME…     explore models of small clusters whole; --help names them
   cargo xtask figures NAME…   measure how long a cluster does not serve when a server is killed,
                               stopped or shut down; --help tells more
+  cargo xtask disk NAME…      measure what it costs to keep the state on disk; --help tells more
   cargo xtask web             build the browser client to target/web/client
   cargo xtask npm             write the npm package to target/npm/rollcall-client
 ";
@@ -56,7 +57,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test", filter] if !filter.starts_with('-') => test::run(&Workspace::load()?, filter),
         ["simulate", rest @ ..] => search::simulate(&Workspace::load()?, rest),
         ["check", rest @ ..] => search::check(&Workspace::load()?, rest),
-        ["figures", rest @ ..] => figures::run(&Workspace::load()?, rest),
+        [name @ ("figures" | "disk"), rest @ ..] => figures::run(&Workspace::load()?, name, rest),
         ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h", ..] => {
