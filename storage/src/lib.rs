@@ -30,6 +30,7 @@ pub mod memory;
 mod names;
 mod record;
 mod recovery;
+mod removal;
 mod salts;
 mod segment;
 mod snapshot;
@@ -40,7 +41,8 @@ pub use fault::{Damage, Failed, OpenError, Refused};
 pub use folder::{File, Folder};
 pub use journal::{Journal, Settings};
 pub use names::is_ours;
-pub use recovery::{Cut, Recovered, recover};
+pub use recovery::{Cut, InTurn, Recovered, Together, recover, recover_with};
+pub use removal::Removal;
 pub use snapshot::{SnapshotJob, SnapshotWriter, Written};
 
 /// The version of all files. A file of a higher one is refused.

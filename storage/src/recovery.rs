@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use rollcall_replica::consensus::ids::Index;
+use rollcall_replica::consensus::ids::{Boot, Index};
 use rollcall_replica::consensus::journal::{Adopt, Base, Record, Stored};
 use rollcall_replica::directory::Directory;
 use rollcall_shared::id::NodeId;
@@ -74,6 +74,42 @@ pub struct Cut {
 /// # Errors
 /// [`OpenError`] says what is wrong with it.
 pub fn recover<F: Folder>(folder: &F, node: NodeId) -> Result<Recovered, OpenError> {
+    recover_with(folder, node, &InTurn)
+}
+
+/// How two things are done that do not wait for each other.
+pub trait Together {
+    /// Does both.
+    fn run<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B);
+}
+
+/// One after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct InTurn;
+
+impl Together for InTurn {
+    fn run<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        (one(), other())
+    }
+}
+
+/// The same as [`recover`], with snapshot and journal read as `together` says.
+///
+/// # Errors
+/// [`OpenError`] says what is wrong with the folder.
+pub fn recover_with<F: Folder>(
+    folder: &F,
+    node: NodeId,
+    together: &impl Together,
+) -> Result<Recovered, OpenError> {
     let names = folder.names().map_err(Failed::new("read", "the folder"))?;
     let snapshots = names.iter().filter_map(|name| names::snapshot_number(name));
     let last_snapshot = snapshots.max();
@@ -92,13 +128,16 @@ pub fn recover<F: Folder>(folder: &F, node: NodeId) -> Result<Recovered, OpenErr
             next_snapshot: 1,
         });
     };
-    let (segments, cut) = read_segments(folder, node, newest)?;
-    let base = segments.iter().fold(None, |base, it| it.snapshot().or(base));
-    let boot = boot_of(&segments);
-    let snapshot = match base {
-        Some(base) => Some(snapshot::read(folder, base, (node, boot))?),
-        None => None,
-    };
+    let (newest, cut) = read_newest(folder, node, newest)?;
+    // It names the snapshot that counts: one that an older segment names was durable before.
+    let base = newest.snapshot();
+    let owner = (node, newest.boot());
+    let (of_segments, of_snapshot) = (folder.clone(), folder.clone());
+    let (segments, snapshot) = together.run(
+        move || read_segments(&of_segments, node, newest),
+        move || base.map(|base| snapshot::read(&of_snapshot, base, owner)).transpose(),
+    );
+    let (segments, snapshot) = (segments?, snapshot?);
     let mut stored = Stored::empty(node);
     if let Some(snapshot) = snapshot {
         stored.log.install(snapshot);
@@ -126,17 +165,16 @@ fn restored<F: Folder>(folder: &F, names: &[String]) -> Result<Option<Directory>
     Ok(Some(directory))
 }
 
-/// The identity of the stored state, which its first record gives it.
-fn boot_of(segments: &VecDeque<Found>) -> Option<rollcall_replica::consensus::ids::Boot> {
-    let first = segments.front()?;
-    let of_line = |line: &(u64, Line)| match line.1 {
-        Line::Boot(boot) => Some(boot),
-        _ => None,
-    };
-    first.head.state.boot.or_else(|| segments.iter().flat_map(|s| &s.lines).find_map(of_line))
-}
-
 impl Found {
+    /// The identity of the stored state, which its first record gives it.
+    fn boot(&self) -> Option<Boot> {
+        let of_line = |line: &(u64, Line)| match line.1 {
+            Line::Boot(boot) => Some(boot),
+            _ => None,
+        };
+        self.head.state.boot.or_else(|| self.lines.iter().find_map(of_line))
+    }
+
     /// The last snapshot that it says counts.
     fn snapshot(&self) -> Option<SnapshotRef> {
         let newest = self.lines.iter().rev().find_map(|(_, line)| match line {
@@ -155,19 +193,28 @@ impl Found {
     }
 }
 
-/// The segments that are needed, the oldest first, and what was cut off from the newest.
+/// The newest segment, and what was cut off from it.
+fn read_newest<F: Folder>(
+    folder: &F,
+    node: NodeId,
+    number: u64,
+) -> Result<(Found, Option<Cut>), OpenError> {
+    let (newest, cut) = read_segment(folder, node, number, None)?;
+    if newest.sealed {
+        let what = "the journal goes on in a newer file, and that is missing".into();
+        return Err(Damage { file: newest.name(), offset: newest.end.offset, what }.into());
+    }
+    Ok((newest, cut))
+}
+
+/// The segments that are needed, the oldest first.
 fn read_segments<F: Folder>(
     folder: &F,
     node: NodeId,
-    newest: u64,
-) -> Result<(VecDeque<Found>, Option<Cut>), OpenError> {
-    let (last, cut) = read_segment(folder, node, newest, None)?;
-    if last.sealed {
-        let what = "the journal goes on in a newer file, and that is missing".into();
-        return Err(Damage { file: last.name(), offset: last.end.offset, what }.into());
-    }
-    let index = last.snapshot().map_or(Index(0), |snapshot| snapshot.index);
-    let mut segments = VecDeque::from([last]);
+    newest: Found,
+) -> Result<VecDeque<Found>, OpenError> {
+    let index = newest.snapshot().map_or(Index(0), |snapshot| snapshot.index);
+    let mut segments = VecDeque::from([newest]);
     while let Some(first) = segments.front()
         && first.head.state.last > index
     {
@@ -178,7 +225,7 @@ fn read_segments<F: Folder>(
         let (segment, _) = read_segment(folder, node, end.number, Some(end))?;
         segments.push_front(segment);
     }
-    Ok((segments, cut))
+    Ok(segments)
 }
 
 /// Reads a segment. What it ends with is known for all but the newest.

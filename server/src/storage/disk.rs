@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use rollcall_replica::consensus::ids::Lsn;
 use rollcall_replica::consensus::journal::{Record, Stored};
 use rollcall_shared::id::NodeId;
-use rollcall_storage::{Journal, OpenError, Recovered, Settings};
+use rollcall_storage::{Journal, OpenError, Recovered, Settings, Together};
 use tokio::time::Sleep;
 
 use super::folder::{DiskFile, DiskFolder};
@@ -41,7 +41,7 @@ pub(crate) struct Read {
 /// [`OpenError`] says what is wrong with what is in it.
 pub(crate) fn read(folder: DiskFolder, node: NodeId) -> Result<Read, OpenError> {
     let begun = Instant::now();
-    let recovered = rollcall_storage::recover(&folder, node)?;
+    let recovered = rollcall_storage::recover_with(&folder, node, &AtOnce)?;
     let stored = &recovered.stored;
     tracing::info!(
         folder = %folder.path().display(),
@@ -67,6 +67,26 @@ pub(crate) fn read(folder: DiskFolder, node: NodeId) -> Result<Read, OpenError> 
         );
     }
     Ok(Read { folder, recovered })
+}
+
+/// Reads snapshot and journal at the same time.
+struct AtOnce;
+
+impl Together for AtOnce {
+    fn run<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        thread::scope(|scope| {
+            let one = scope.spawn(one);
+            let other = other();
+            match one.join() {
+                Ok(one) => (one, other),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
 }
 
 impl Read {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rollcall_storage::{Failed, Folder as _, Journal, Settings, SnapshotJob, SnapshotWriter};
+use rollcall_storage::{Failed, Journal, Removal, Settings, SnapshotJob, SnapshotWriter};
 
 use super::disk::{Ending, Kept, Shared};
 use super::folder::DiskFolder;
@@ -30,7 +30,8 @@ pub(super) const TASKS: usize = 16;
 /// Works until the writer is gone.
 pub(super) fn run(shared: &Shared, folder: &DiskFolder, tasks: &Receiver<Task>) {
     let _ending = Ending(shared);
-    let mut keeper = Keeper { shared, folder, writing: None };
+    let mut keeper =
+        Keeper { shared, folder, writing: None, removal: Removal::new(folder.clone()) };
     if let Err(why) = keeper.run(tasks) {
         shared.fail(&why, folder.path());
     }
@@ -40,6 +41,7 @@ struct Keeper<'a> {
     shared: &'a Shared,
     folder: &'a DiskFolder,
     writing: Option<SnapshotWriter<DiskFolder>>,
+    removal: Removal<DiskFolder>,
 }
 
 impl Keeper<'_> {
@@ -81,28 +83,34 @@ impl Keeper<'_> {
                     self.shared.tell(|inbox| inbox.kept.push_back(Kept::Snapshot(None)));
                 }
             }
-            Task::Remove(names) => {
-                for name in names {
-                    if let Err(why) = self.shared.keeping.busy(|| self.folder.remove(&name)) {
-                        tracing::warn!("cannot remove {name}, which is needed no more: {why}");
-                    }
-                }
-            }
+            Task::Remove(names) => self.removal.add(names),
         }
         Ok(())
     }
 
-    /// Writes a piece of a snapshot, if there is one to be written; how long to pause then.
+    /// Does a bit of what is to be done; how long to pause then, if there is more.
     fn step(&mut self) -> Result<Option<Duration>, Failed> {
-        let Some(writer) = &mut self.writing else { return Ok(None) };
         let begun = Instant::now();
+        if !self.removal.is_done()
+            && let Err(why) = self.shared.keeping.busy(|| self.removal.step())
+        {
+            tracing::warn!("{why}, which is needed no more; the next start does");
+        }
+        self.write_piece()?;
+        if self.writing.is_none() && self.removal.is_done() {
+            return Ok(None);
+        }
+        let urgent = self.shared.urgency.load(Ordering::Relaxed) >= URGENT;
+        let pause = (begun.elapsed() * PAUSE).min(PAUSE_MOST);
+        Ok(Some(if urgent { Duration::ZERO } else { pause }))
+    }
+
+    /// Writes a piece of a snapshot, if there is one to be written.
+    fn write_piece(&mut self) -> Result<(), Failed> {
+        let Some(writer) = &mut self.writing else { return Ok(()) };
         let step = self.shared.keeping.busy(|| writer.step());
         let written = match self.room_permitting("a snapshot", step)? {
-            Some(None) => {
-                let urgent = self.shared.urgency.load(Ordering::Relaxed) >= URGENT;
-                let pause = begun.elapsed() * PAUSE;
-                return Ok(Some(if urgent { Duration::ZERO } else { pause.min(PAUSE_MOST) }));
-            }
+            Some(None) => return Ok(()),
             Some(Some(written)) => Some(written),
             None => None,
         };
@@ -113,7 +121,7 @@ impl Keeper<'_> {
             tracing::warn!("{why}; the next start does");
         }
         self.shared.tell(|inbox| inbox.kept.push_back(Kept::Snapshot(written)));
-        Ok(None)
+        Ok(())
     }
 
     /// A disk without room is bad for now; whatever else fails is a disk that cannot be relied on.
