@@ -173,7 +173,7 @@ impl<F: File> Pieces<F> {
 /// About how many bytes a piece has: in tests so few that there are some.
 const PIECE_BYTES: usize = if cfg!(test) { 1024 } else { 128 * 1024 };
 /// After how many bytes a snapshot is synced while it is written.
-const SYNC_BYTES: usize = if cfg!(test) { 2048 } else { 512 << 10 };
+const SYNC_BYTES: usize = if cfg!(test) { 2048 } else { 256 << 10 };
 
 /// Reads the snapshot that a journal of this server counts on.
 pub(crate) fn read<F: Folder>(
