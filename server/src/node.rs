@@ -214,18 +214,27 @@ impl Node {
     }
 
     /// Feeds what has come, and what else is there by now; how many inputs that was.
-    fn feed_all(&mut self, peers: Vec<FromPeer>, batches: Vec<Batch>, inbox: &mut Inbox) -> usize {
+    ///
+    /// The clock is read when all of it is there, and not before: a process can be stopped at any point,
+    /// and what arrived meanwhile must not be taken for as old as what the clock showed then. A read
+    /// would be answered under a lease that has ended (R19), and a heartbeat acknowledged for too short a
+    /// time (R16).
+    fn feed_all(
+        &mut self,
+        mut peers: Vec<FromPeer>,
+        mut batches: Vec<Batch>,
+        inbox: &mut Inbox,
+    ) -> usize {
         let behind = self.shards.iter().any(Outlet::is_behind);
         let most = if behind { 0 } else { BATCHES };
-        let more_peers = std::iter::from_fn(|| inbox.peers.try_recv().ok()).take(FROM_PEERS);
-        let more_batches = std::iter::from_fn(|| inbox.shards.try_recv().ok()).take(most);
+        peers.extend(std::iter::from_fn(|| inbox.peers.try_recv().ok()).take(FROM_PEERS));
+        batches.extend(std::iter::from_fn(|| inbox.shards.try_recv().ok()).take(most));
         let now = clock::now();
-        let mut inputs = 0;
-        for event in peers.into_iter().chain(more_peers) {
-            inputs += 1;
+        let mut inputs = peers.len();
+        for event in peers {
             self.feed_peer(now, event);
         }
-        for input in batches.into_iter().chain(more_batches).flatten() {
+        for input in batches.into_iter().flatten() {
             inputs += 1;
             self.replica.handle(now, input);
         }
