@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 pub mod disk;
 pub mod http;
+pub mod measuring;
 pub mod model;
 pub mod proxy;
 pub mod raw;

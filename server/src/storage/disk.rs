@@ -204,17 +204,7 @@ impl Disk {
     /// One cannot be started.
     pub(crate) fn start(opened: Opened, metrics: StorageMetrics) -> std::io::Result<Self> {
         let Opened { journal, folder, .. } = opened;
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            come: Condvar::new(),
-            durable: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-            writing: Asked::default(),
-            keeping: Asked::default(),
-            urgency: AtomicU64::new(0),
-            metrics,
-        });
+        let shared = Arc::new(Shared::new(metrics));
         let (tasks, to_do) = std::sync::mpsc::sync_channel(keeper::TASKS);
         let of_keeper = Arc::clone(&shared);
         let keeper = move || keeper::run(&of_keeper, &folder, &to_do);
@@ -283,6 +273,20 @@ impl Drop for Disk {
 }
 
 impl Shared {
+    fn new(metrics: StorageMetrics) -> Self {
+        Self {
+            inbox: Mutex::default(),
+            come: Condvar::new(),
+            durable: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            writing: Asked::default(),
+            keeping: Asked::default(),
+            urgency: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
     /// Changes the inbox and wakes the writer.
     pub(super) fn tell(&self, change: impl FnOnce(&mut Inbox)) {
         change(&mut self.lock());
@@ -367,17 +371,7 @@ mod tests {
 
     /// Storage whose disk does only what the test says.
     fn disk() -> Disk {
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            come: Condvar::new(),
-            durable: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-            writing: Asked::default(),
-            keeping: Asked::default(),
-            urgency: AtomicU64::new(0),
-            metrics: StorageMetrics::default(),
-        });
+        let shared = Arc::new(Shared::new(StorageMetrics::default()));
         Disk { shared, given: Lsn(0), said: Lsn(0), pause: None, watches: Default::default() }
     }
 

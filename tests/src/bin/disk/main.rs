@@ -17,9 +17,10 @@ mod speed;
 mod sync;
 mod upkeep;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use tokio::{signal::unix, time::timeout};
+use rollcall_tests::measuring::{interrupted, say};
+use tokio::time::timeout;
 
 use figure::{FIGURES, Figure};
 use place::Bed;
@@ -132,23 +133,4 @@ fn parse(args: &[String]) -> std::result::Result<Options, String> {
     let wanted =
         |figure: &&Figure| names.is_empty() || names.iter().any(|name| figure.name.contains(name));
     Ok(Options { runs, dir, figures: FIGURES.iter().filter(wanted).collect() })
-}
-
-/// Waits until somebody wants the program to end.
-async fn interrupted() {
-    let kinds = [unix::SignalKind::interrupt(), unix::SignalKind::terminate()];
-    let [Ok(mut interrupt), Ok(mut terminate)] = kinds.map(unix::signal) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// Writes a line for whoever reads; when nobody does any more, all is said.
-fn say(line: impl std::fmt::Display) {
-    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
-        std::process::exit(0);
-    }
 }

@@ -1,6 +1,8 @@
 //! The table of what was measured.
 
-use std::{fmt::Write as _, fs, thread::available_parallelism};
+use std::{fmt::Write as _, thread::available_parallelism};
+
+use rollcall_tests::measuring::load_averages;
 
 use crate::figure::{Figure, Outcome, Row};
 
@@ -21,7 +23,7 @@ pub(crate) struct Report {
 impl Report {
     /// Notes how busy the machine is before anything is measured.
     pub(crate) fn begin(runs: usize, disk: String) -> Self {
-        Self { runs, disk, load: load(), ..Self::default() }
+        Self { runs, disk, load: load_averages(), ..Self::default() }
     }
 
     /// From here on runs of this figure come.
@@ -68,7 +70,7 @@ impl Report {
         format!(
             "{runs} runs of each, medians that miss their aim (!): {missed}\n\
              {cores} cores, load average {before} before, {} after; {disk}",
-            load()
+            load_averages()
         )
     }
 }
@@ -106,13 +108,6 @@ fn median(sorted: &[f64]) -> Option<f64> {
         odd if odd % 2 == 1 => Some(sorted[middle]),
         _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
     }
-}
-
-/// The load averages of the last 1, 5 and 15 minutes, where the system says them.
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let three: Vec<_> = text.split_whitespace().take(3).collect();
-    if three.is_empty() { "unknown".to_owned() } else { three.join(" ") }
 }
 
 #[cfg(test)]

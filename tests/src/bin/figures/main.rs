@@ -11,9 +11,10 @@ mod product;
 mod report;
 mod servers;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use tokio::{signal::unix, time::timeout};
+use rollcall_tests::measuring::{interrupted, say};
+use tokio::time::timeout;
 
 use figure::{FIGURES, Figure};
 use report::Report;
@@ -122,23 +123,4 @@ fn parse(args: &[String]) -> std::result::Result<Options, String> {
     let wanted =
         |figure: &&Figure| names.is_empty() || names.iter().any(|name| figure.name.contains(name));
     Ok(Options { runs, logs, figures: FIGURES.iter().filter(wanted).collect() })
-}
-
-/// Waits until somebody wants the program to end.
-async fn interrupted() {
-    let kinds = [unix::SignalKind::interrupt(), unix::SignalKind::terminate()];
-    let [Ok(mut interrupt), Ok(mut terminate)] = kinds.map(unix::signal) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// Writes a line for whoever reads; when nobody does any more, all is said.
-fn say(line: impl std::fmt::Display) {
-    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
-        std::process::exit(0);
-    }
 }

@@ -1,6 +1,8 @@
 //! The table of what was measured.
 
-use std::{fmt::Write as _, fs, thread::available_parallelism, time::Duration};
+use std::{fmt::Write as _, thread::available_parallelism, time::Duration};
+
+use rollcall_tests::measuring::load_averages;
 
 use crate::figure::{Figure, Outcome};
 
@@ -20,7 +22,7 @@ pub(crate) struct Report {
 impl Report {
     /// Notes how busy the machine is before anything is measured.
     pub(crate) fn begin(runs: usize) -> Self {
-        Self { runs, load: load(), ..Self::default() }
+        Self { runs, load: load_averages(), ..Self::default() }
     }
 
     /// From here on runs of this figure come.
@@ -82,7 +84,7 @@ impl Report {
             ));
         }
         let cores = available_parallelism().map_or(0, std::num::NonZero::get);
-        text + &format!("{cores} cores, load average {before} before, {} after", load())
+        text + &format!("{cores} cores, load average {before} before, {} after", load_averages())
     }
 }
 
@@ -98,13 +100,6 @@ fn median(sorted: &[f64]) -> Option<f64> {
         odd if odd % 2 == 1 => Some(sorted[middle]),
         _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
     }
-}
-
-/// The load averages of the last 1, 5 and 15 minutes, where the system says them.
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let three: Vec<_> = text.split_whitespace().take(3).collect();
-    if three.is_empty() { "unknown".to_owned() } else { three.join(" ") }
 }
 
 #[cfg(test)]
