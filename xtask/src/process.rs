@@ -2,10 +2,14 @@
 //!
 //! It knows no command in particular.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -55,11 +59,22 @@ impl Task {
         command
     }
 
-    /// Runs it to its end, its output going where ours goes.
+    /// Runs it to its end, its output going where ours goes. Where that is no terminal the error has
+    /// the last lines of it: whoever reads a log may have its end only.
     pub(crate) fn run(&self, dir: &Path) -> Result {
         eprintln!("$ {self}");
-        let status = self.command(dir).status().map_err(|error| self.not_started(&error))?;
-        if status.success() { Ok(()) } else { Err(format!("failed ({status}): {self}").into()) }
+        let mut command = self.command(dir);
+        let (status, last) = if io::stderr().is_terminal() {
+            (command.status(), String::new())
+        } else {
+            watched(&mut command).map_or_else(|e| (Err(e), String::new()), |(s, l)| (Ok(s), l))
+        };
+        let status = status.map_err(|error| self.not_started(&error))?;
+        if status.success() {
+            return Ok(());
+        }
+        let last = if last.is_empty() { last } else { format!("\n{last}") };
+        Err(format!("failed ({status}): {self}{last}").into())
     }
 
     /// Runs it to its end, its output going where ours goes; how it ended.
@@ -96,6 +111,53 @@ impl Task {
         format!("could not start ({error}): {self}")
     }
 }
+
+/// Runs a command to its end; what it writes goes where ours goes. Returns the last lines of it.
+fn watched(command: &mut Command) -> io::Result<(ExitStatus, String)> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let last = Arc::new(Mutex::new(VecDeque::new()));
+    let pipes: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|pipe| Box::new(pipe) as _),
+        child.stderr.take().map(|pipe| Box::new(pipe) as _),
+    ];
+    let (done, all_read) = mpsc::channel();
+    for pipe in pipes.into_iter().flatten() {
+        let (last, done) = (Arc::clone(&last), done.clone());
+        std::thread::spawn(move || {
+            pass_on(pipe, &last);
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        });
+    }
+    let status = child.wait()?;
+    for _ in 0..2 {
+        // What the command started and left behind may hold its pipes: it is not waited for.
+        let _ = all_read.recv_timeout(REST);
+    }
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((status, last.iter().map(String::as_str).collect()))
+}
+
+/// Writes what comes through a pipe to standard error, and keeps the last lines of it.
+fn pass_on(pipe: impl Read, last: &Mutex<VecDeque<String>>) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while pipe.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+        // Nobody may be there to read it, which is no reason to stop.
+        let _ = io::stderr().write_all(&line);
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(String::from_utf8_lossy(&line).into_owned());
+        line.clear();
+    }
+}
+
+/// How many lines of a command that failed are repeated.
+const LAST_LINES: usize = 60;
+/// How long what a command wrote may take to arrive after its end.
+const REST: Duration = Duration::from_secs(5);
 
 /// As one would type it in the workspace's folder.
 impl fmt::Display for Task {
@@ -140,9 +202,19 @@ mod tests {
     #[test]
     fn a_failing_command_names_itself() {
         let error = Task::words("false --again").run(Path::new(".")).expect_err("false fails");
-        assert!(error.to_string().ends_with("false --again"), "{error}");
+        assert!(error.to_string().contains("false --again"), "{error}");
         let error = Task::new("no-such-program").run(Path::new(".")).expect_err("cannot start");
         assert!(error.to_string().starts_with("could not start"), "{error}");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_command_are_kept() {
+        let script = "i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; exit 3";
+        let (status, last) =
+            watched(Command::new("sh").args(["-c", script])).expect("sh can be started");
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(last.lines().count(), LAST_LINES);
+        assert!(last.starts_with("line 40\n") && last.ends_with("line 99\n"), "{last}");
     }
 
     #[test]

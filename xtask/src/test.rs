@@ -15,6 +15,12 @@ use crate::{npm, search, smoke, suite, tools, types, web};
 /// Runs the steps whose name contains `filter`, and those they need.
 pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
     let steps = selected(plan(workspace), filter)?;
+    if let Some(free) = tools::free_megabytes(&workspace.target).filter(|free| *free < ROOM_MB) {
+        eprintln!(
+            "note: {free} MB are free where {} is; all steps from nothing take {ROOM_MB} MB",
+            workspace.target.display()
+        );
+    }
     let total = steps.len();
     let mut report = Report::default();
     for (index, step) in steps.iter().enumerate() {
@@ -32,16 +38,24 @@ pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
                 report.add(&step.name, "ok", Some(time));
             }
             Err(error) => {
-                eprintln!("\n== {} failed: {error}", step.name);
-                eprintln!("   once more: cargo xtask test '{}'", step.name);
+                let room = tools::free_megabytes(&workspace.target)
+                    .map_or_else(String::new, |free| format!("\n   free on the disk: {free} MB"));
                 report.add(&step.name, "FAILED", Some(time));
+                report.why = format!(
+                    "\n== {name} failed: {error}\n   once more: cargo xtask test '{name}'{room}\n",
+                    name = step.name
+                );
             }
         }
     }
     let mut out = io::stdout().lock();
-    write!(out, "\n{}{} passed, {} failed\n", report.table, report.passed, report.failed)?;
+    let Report { table, why, passed, failed } = &report;
+    write!(out, "\n{table}{why}{passed} passed, {failed} failed\n")?;
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// About what all steps leave in the target folder, in megabytes.
+const ROOM_MB: u64 = 8000;
 
 /// One check, test or preparation.
 struct Step {
@@ -181,6 +195,8 @@ fn selected(steps: Vec<Step>, filter: &str) -> Result<Vec<Step>> {
 #[derive(Default)]
 struct Report {
     table: String,
+    /// What went wrong. It comes last, where nobody can miss it.
+    why: String,
     passed: usize,
     failed: usize,
 }

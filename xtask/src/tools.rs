@@ -17,6 +17,13 @@ const CARGO_DENY: &str = "0.20.2";
 /// JavaScript, so it runs wherever Node.js does, and what it takes later ones take.
 const TYPESCRIPT: &str = "5.9.3";
 
+/// How many megabytes are free on the file system of `folder`, where `df` can tell.
+pub(crate) fn free_megabytes(folder: &Path) -> Option<u64> {
+    let folder = folder.ancestors().find(|folder| folder.is_dir())?;
+    let table = Task::words("df -Pm .").output(folder).ok()?;
+    table.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Makes the compiler know the target of browsers.
 pub(crate) fn wasm_target(workspace: &Workspace) -> Result {
     let root = &workspace.root;
