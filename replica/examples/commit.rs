@@ -77,9 +77,11 @@ impl Cluster {
                 new_boot: Boot(id.into()),
                 genesis: Genesis { cluster: ClusterId(1), first_revision: Revision(1) },
                 seed: id.into(),
+                piece_bytes: ConsensusConfig::PIECE_BYTES,
             };
             let (patience, snapshot_every) = (Config::PATIENCE, Config::SNAPSHOT_EVERY);
-            let config = Config { consensus, patience, snapshot_every };
+            let apply_at_once = Config::APPLY_AT_ONCE;
+            let config = Config { consensus, patience, snapshot_every, apply_at_once };
             Replica::new(now, config, Stored::empty(NodeId(id)))
         });
         let servers: Vec<_> = servers.collect();

@@ -23,6 +23,7 @@ mod lease;
 pub mod log;
 mod membership;
 pub mod message;
+mod offer;
 pub mod peer;
 pub mod quorum;
 mod read;
@@ -54,7 +55,7 @@ use message::{Frame, Message};
 use peer::{Peer, Violation};
 use read::Reads;
 use timers::{Random, Timer, Timers};
-use transfer::Staging;
+use transfer::Copies;
 
 /// The most entries that wait to be committed.
 pub const MAX_UNCOMMITTED: u64 = 65_536;
@@ -83,8 +84,7 @@ pub struct Consensus {
     /// The process that was promised the highest epoch, if this process promised it (R7).
     promised_to: Option<ProcessId>,
     promise_due: Option<PromiseDue>,
-    /// The leader's log that is being copied (R11), whether or not the leader is suspected meanwhile.
-    copying: Option<Box<Staging>>,
+    copies: Copies,
     /// The highest epoch whose leader a server without a vote has heard: it promises nothing, but
     /// obeys no earlier leader either.
     followed: Epoch,
@@ -184,7 +184,7 @@ impl Consensus {
             election: Election::default(),
             promised_to: None,
             promise_due: None,
-            copying: None,
+            copies: Copies::default(),
             followed: Epoch(0),
             leases: Leases::new(now, hold),
             peers: BTreeMap::new(),
@@ -518,6 +518,9 @@ impl Consensus {
             }
             Record::Voter | Record::Compact { .. } => {}
         }
+        if matches!(record, Record::Adopt(_) | Record::Compact { .. }) {
+            self.copies.offers.forget_useless(&self.stored.log);
+        }
         if self.stored.voter && !voter {
             self.marks.voter = lsn;
         }
@@ -573,6 +576,7 @@ impl Consensus {
 
     fn stop(&mut self, why: StopReason) {
         self.stopped = true;
+        self.copies.aside.clear();
         self.outputs.push_back(Output::Stop(why));
     }
 

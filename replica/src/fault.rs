@@ -68,11 +68,15 @@ pub enum Fault {
     LeaseOutlivesPromise,
     /// What is shown is read although more is held that may be committed.
     ShownWithoutTail,
+    /// A copy goes on from what has come of another snapshot.
+    HalfOfAnother,
+    /// Pieces come from the newest snapshot, whichever is being copied.
+    PieceOfNewest,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::CommitWithoutQuorum,
         Self::ElectWithoutQuorum,
         Self::ReadsByBelief,
@@ -103,6 +107,8 @@ impl Fault {
         Self::SupersededPromise,
         Self::LeaseOutlivesPromise,
         Self::ShownWithoutTail,
+        Self::HalfOfAnother,
+        Self::PieceOfNewest,
     ];
 }
 

@@ -42,9 +42,14 @@ pub struct Config {
     pub patience: Duration,
     /// After how many entries the log is cut off behind a snapshot.
     pub snapshot_every: u64,
+    /// How many committed entries are applied before what else happens has its turn; of very many,
+    /// one in 16.
+    pub apply_at_once: u64,
 }
 
 impl Config {
+    /// The default of `apply_at_once`: a few milliseconds' work.
+    pub const APPLY_AT_ONCE: u64 = 2_048;
     /// The default of `patience`.
     pub const PATIENCE: Duration = Duration::from_secs(1);
     /// The default of `snapshot_every`.
@@ -242,20 +247,30 @@ pub enum Refused {
 /// The state machine. After each input, or after several that came together, take outputs from
 /// [`Replica::poll_output`] until there is none, then arm a timer for [`Replica::poll_timeout`].
 /// Inputs that were given before the outputs are taken travel as one batch.
+///
+/// Where very many entries are committed at once they are applied over several such rounds, the next
+/// of which is due at once: so heartbeats, and whatever else comes meanwhile, have their turn.
 #[derive(Clone, Debug)]
 pub struct Replica {
     consensus: Consensus,
     patience: Duration,
     snapshot_every: u64,
+    apply_at_once: u64,
     waits: Waits,
     now: Instant,
     directory: Directory,
     /// The last entry that was applied.
     applied: Index,
+    /// The last entry that is to be applied.
+    committed: Index,
+    /// How many more may be in this round.
+    room: u64,
     links: Links,
     writes: Writes,
     /// What this server knows of sessions while it leads.
     leading: Option<Attached>,
+    /// This leader is settled, which counts once this entry is applied: its epoch.
+    settles: Option<(Epoch, Index)>,
     following: Option<Following>,
     /// When a leader was in contact with this server last, as far as that is known (R34).
     heard: Instant,
@@ -319,13 +334,17 @@ impl Replica {
             consensus: Consensus::new(now, config.consensus, stored),
             patience: config.patience,
             snapshot_every: config.snapshot_every,
+            apply_at_once: config.apply_at_once.max(1),
             waits: Waits { grace: timings.grace, unheard },
             now,
             directory,
             applied,
+            committed: applied,
+            room: config.apply_at_once.max(1),
             links: Links::default(),
             writes: Writes::default(),
             leading: None,
+            settles: None,
             following: None,
             heard: now,
             cut_off: None,
@@ -435,7 +454,8 @@ impl Replica {
         let session = leading.and_then(Attached::next_deadline);
         let session = session.map(|at| at.max(self.expires_from));
         let waiting = self.deadlines.front().map(|(at, _)| *at);
-        [self.consensus.poll_timeout(), session, waiting].into_iter().flatten().min()
+        let more = (self.is_behind() && !self.consensus.has_stopped()).then_some(self.now);
+        [self.consensus.poll_timeout(), session, waiting, more].into_iter().flatten().min()
     }
 
     /// The next output, until there is none.
@@ -446,10 +466,21 @@ impl Replica {
             }
             if let Some(output) = self.consensus.poll_output() {
                 self.handle_output(output);
-            } else if !self.answer_owed() {
+            } else if self.is_behind() && self.room > 0 {
+                // Not before all else was handled: a snapshot may have taken the place of the entries.
+                self.apply_some();
+            } else if !self.settle() && !self.answer_owed() {
+                // A part of the backlog at least, so that it stays bounded whatever comes in a round.
+                let behind = self.committed.0.saturating_sub(self.applied.0);
+                self.room = self.apply_at_once.max(behind / BACKLOG_PART);
                 return None;
             }
         }
+    }
+
+    /// Whether entries are committed that are not applied yet.
+    fn is_behind(&self) -> bool {
+        self.applied < self.committed
     }
 
     fn handle_output(&mut self, output: consensus::Output) {
@@ -464,14 +495,19 @@ impl Replica {
             Agreed::Store(record) => self.outputs.push_back(Output::Store(record)),
             Agreed::Unlinked { peer, link } => self.server_lost(peer, link),
             Agreed::Leading { epoch } => self.begin_leading(epoch),
-            Agreed::Settled { epoch } => self.settled(epoch),
+            Agreed::Settled { epoch } => self.settles = Some((epoch, self.committed)),
             Agreed::Resigned { replaced, .. } => self.resigned(replaced),
             Agreed::Following { leader, link, epoch } => self.follow(leader, link, epoch),
-            Agreed::Committed(index) => self.apply_up_to(index),
+            Agreed::Committed(index) => self.committed = self.committed.max(index),
             Agreed::Installed(snapshot) => self.install(&snapshot),
             Agreed::ReadPoint { read, point } => self.handle_read_point(read, point),
             Agreed::Session { peer, link, message } => self.handle_session(peer, link, message),
-            Agreed::Stop(why) => self.outputs.push_back(Output::Stop(why)),
+            Agreed::Stop(why) => {
+                // Who waits for what was committed before the end is told.
+                self.room = u64::MAX;
+                self.apply_some();
+                self.outputs.push_back(Output::Stop(why));
+            }
         }
     }
 
@@ -494,6 +530,9 @@ impl Replica {
         }
     }
 }
+
+/// What part of the committed entries is applied in a round where they are very many.
+const BACKLOG_PART: u64 = 16;
 
 #[cfg(test)]
 mod tests;

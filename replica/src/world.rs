@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) bounds: Bounds,
     /// After how many entries servers that start from here on take a snapshot.
     pub(crate) snapshot_every: u64,
+    /// How many entries they apply at once.
+    pub(crate) apply_at_once: u64,
 }
 
 pub(crate) struct Server {
@@ -69,6 +71,7 @@ impl World {
             record: None,
             bounds: Bounds::default(),
             snapshot_every: 20,
+            apply_at_once: Config::APPLY_AT_ONCE,
         }
     }
 
@@ -108,9 +111,12 @@ impl World {
                 first_revision: Revision(self.now.as_micros()),
             },
             seed: self.next_process,
+            piece_bytes: ConsensusConfig::PIECE_BYTES,
         };
         let snapshot_every = self.snapshot_every;
-        let config = Config { consensus, patience: Config::PATIENCE, snapshot_every };
+        let apply_at_once = self.apply_at_once;
+        let patience = Config::PATIENCE;
+        let config = Config { consensus, patience, snapshot_every, apply_at_once };
         let (now, disk) = (self.now, self.server(id).disk.clone());
         let server = self.server(id);
         server.replica = Some(Replica::new(now, config, disk));

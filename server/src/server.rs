@@ -303,11 +303,13 @@ fn replica_config(config: &Config) -> Result<(rollcall_replica::Config, u64), St
             first_revision: Revision(clock::unix_millis() << 10),
         },
         seed: number(24),
+        piece_bytes: ConsensusConfig::PIECE_BYTES,
     };
     let config = rollcall_replica::Config {
         consensus,
         patience: rollcall_replica::Config::PATIENCE,
         snapshot_every: rollcall_replica::Config::SNAPSHOT_EVERY,
+        apply_at_once: rollcall_replica::Config::APPLY_AT_ONCE,
     };
     Ok((config, number(32)))
 }

@@ -293,6 +293,16 @@ impl Cluster {
         self.ways[&(one.max(other), one.min(other))].stall();
     }
 
+    /// The same as soon as the links of these two have so many bytes more to carry.
+    pub fn stall_after(&self, one: u64, other: u64, bytes: u64) {
+        self.ways[&(one.max(other), one.min(other))].stall_after(bytes);
+    }
+
+    /// How many bytes the links of these two have carried.
+    pub fn carried(&self, one: u64, other: u64) -> u64 {
+        self.ways[&(one.max(other), one.min(other))].carried()
+    }
+
     /// When `from` dials `to` from now on, it reaches this address instead.
     pub fn mislead(&self, from: u64, to: u64, address: SocketAddr) {
         self.ways[&(from, to)].lead_to(address);

@@ -7,6 +7,10 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
@@ -58,7 +62,33 @@ impl Drop for Network {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    state: watch::Sender<State>,
+    state: Arc<watch::Sender<State>>,
+    traffic: Arc<Traffic>,
+}
+
+/// What was read to be carried, in both directions together.
+#[derive(Debug)]
+struct Traffic {
+    bytes: AtomicU64,
+    /// With so many the connections there are stall.
+    stall_at: AtomicU64,
+    /// Of the proxy, while there is one.
+    state: Weak<watch::Sender<State>>,
+}
+
+impl Traffic {
+    const NEVER: u64 = u64::MAX;
+
+    /// Takes in that so many more were carried.
+    fn add(&self, bytes: usize) {
+        let sum = self.bytes.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64;
+        let reached = |at: u64| (at <= sum).then_some(Self::NEVER);
+        if self.stall_at.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reached).is_ok()
+            && let Some(state) = self.state.upgrade()
+        {
+            state.send_modify(|state| state.era += 1);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +118,11 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let (state, changes) =
             watch::channel(State { target: None, forth: true, back: true, era: 0 });
-        runtime.spawn(accept(listener, changes));
-        Self { address, state }
+        let state = Arc::new(state);
+        let (bytes, stall_at) = (AtomicU64::new(0), AtomicU64::new(Traffic::NEVER));
+        let traffic = Arc::new(Traffic { bytes, stall_at, state: Arc::downgrade(&state) });
+        runtime.spawn(accept(listener, changes, Arc::clone(&traffic)));
+        Self { address, state, traffic }
     }
 
     /// Where to dial.
@@ -122,6 +155,16 @@ impl Proxy {
         self.state.send_modify(|state| state.era += 1);
     }
 
+    /// The same as soon as there are so many bytes more to carry; those that make it so many are not.
+    pub fn stall_after(&self, bytes: u64) {
+        self.traffic.stall_at.store(self.carried() + bytes, Ordering::SeqCst);
+    }
+
+    /// How many bytes it has carried, in both directions together, those included that stalled.
+    pub fn carried(&self) -> u64 {
+        self.traffic.bytes.load(Ordering::SeqCst)
+    }
+
     /// Carries everything again, first what has waited.
     pub fn heal(&self) {
         self.set(true, true);
@@ -132,13 +175,13 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, state: watch::Receiver<State>) {
+async fn accept(listener: TcpListener, state: watch::Receiver<State>, traffic: Arc<Traffic>) {
     while let Ok((dialler, _)) = listener.accept().await {
-        tokio::spawn(carry(dialler, state.clone()));
+        tokio::spawn(carry(dialler, state.clone(), Arc::clone(&traffic)));
     }
 }
 
-async fn carry(dialler: TcpStream, mut state: watch::Receiver<State>) {
+async fn carry(dialler: TcpStream, mut state: watch::Receiver<State>, traffic: Arc<Traffic>) {
     // To open, a connection needs both directions.
     let whole = state.wait_for(|state| state.is_whole() && state.target.is_some()).await;
     let Some((Some(target), era)) = whole.ok().map(|state| (state.target, state.era)) else {
@@ -158,9 +201,11 @@ async fn carry(dialler: TcpStream, mut state: watch::Receiver<State>) {
     let (from_dialler, to_dialler) = dialler.into_split();
     let (from_target, to_target) = target.into_split();
     // Each end is passed on by itself, so that it is cut like everything else.
+    let (forth, back) = (state.clone(), state);
+    let traffic = &traffic;
     tokio::join!(
-        pump(from_dialler, to_target, state.clone(), |state| state.forth && state.era == era),
-        pump(from_target, to_dialler, state, |state| state.back && state.era == era),
+        pump(from_dialler, to_target, forth, |state| state.forth && state.era == era, traffic),
+        pump(from_target, to_dialler, back, |state| state.back && state.era == era, traffic),
     );
 }
 
@@ -170,6 +215,7 @@ async fn pump(
     to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
     is_open: impl Fn(&State) -> bool,
+    traffic: &Traffic,
 ) {
     let mut buffer = vec![0; BUFFER_BYTES];
     let (from, to) = (from.as_ref(), to.as_ref());
@@ -178,6 +224,7 @@ async fn pump(
         let read = when_open(&mut state, &is_open, from, Interest::READABLE, read).await;
         // An end by error is an end; how the other side takes it is not ours to say.
         let Some(Ok(count @ 1..)) = read else { return };
+        traffic.add(count);
         let mut rest = &buffer[..count];
         while !rest.is_empty() {
             let write = || to.try_write(rest);
@@ -283,6 +330,19 @@ mod tests {
         expect_silence(&mut dialler).await;
         dialler.write_all(b"more").await.expect("it is open");
         expect(&mut target, b"more").await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_stalls_after_what_it_was_to_carry() {
+        let (_network, proxy, mut dialler, mut target) = connection().await;
+        dialler.write_all(b"some").await.expect("it is open");
+        expect(&mut target, b"some").await;
+        assert_eq!(proxy.carried(), 4);
+        proxy.stall_after(5);
+        target.write_all(b"more").await.expect("it is open");
+        expect(&mut dialler, b"more").await;
+        dialler.write_all(b"nothing").await.expect("it is open");
+        expect_silence(&mut target).await;
     }
 
     #[tokio::test]

@@ -255,6 +255,7 @@ impl Consensus {
 
     /// Goes on without a server whose log was to be fetched: any other set that elects will do (R10).
     fn without(&mut self, node: NodeId) {
+        self.break_off_copy();
         if let Role::Candidate(candidate) = &mut self.role {
             candidate.gone.insert(node);
             candidate.phase = Phase::Gathering;
@@ -309,6 +310,8 @@ impl Consensus {
             Base::Keep(_) => None,
         };
         self.store(Record::Adopt(Adopt { epoch, base, entries }));
+        // The log is whole, and no snapshot is needed any more.
+        self.copies.aside.clear();
         if let Some(snapshot) = installed {
             let index = snapshot.index;
             self.outputs.push_back(Output::Installed(snapshot));

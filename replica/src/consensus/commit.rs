@@ -162,6 +162,7 @@ impl Consensus {
             return;
         }
         self.commit = index;
+        self.copies.aside.committed(index);
         match self.outputs.back_mut() {
             Some(Output::Committed(last)) => *last = index,
             _ => self.outputs.push_back(Output::Committed(index)),

@@ -179,9 +179,15 @@ pub struct Config {
     pub genesis: Genesis,
     /// The seed of all random waits.
     pub seed: u64,
+    /// About how many bytes a piece of a snapshot has that this server sends. Each server's own:
+    /// whoever copies takes pieces of any size.
+    pub piece_bytes: usize,
 }
 
 impl Config {
+    /// The default of `piece_bytes`.
+    pub const PIECE_BYTES: usize = 128 * 1024;
+
     /// What must be equal on all servers, as a hash (FNV-1a): members, timings and bounds.
     #[must_use]
     pub fn settings(&self) -> u64 {

@@ -10,7 +10,6 @@ use std::hash::{Hash, Hasher};
 use rollcall_shared::time::Instant;
 
 use super::log::Log;
-use super::transfer::Staging;
 use super::{Consensus, PromiseDue, Role};
 
 impl Consensus {
@@ -26,7 +25,7 @@ impl Consensus {
             (*to, self.peers.get(to).is_some_and(|peer| peer.link == *link))
         };
         self.promise_due.as_ref().map(due).hash(hasher);
-        self.copying.as_deref().map(Staging::digest).hash(hasher);
+        self.copies.digest(hasher);
         match &self.role {
             Role::Follower(follower) => (0, follower.digest()).hash(hasher),
             Role::Proposer(proposer) => (1, proposer.digest()).hash(hasher),

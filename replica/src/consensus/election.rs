@@ -90,6 +90,9 @@ impl Consensus {
     pub(super) fn retry_election(&mut self) {
         if matches!(self.role, Role::Proposer(_) | Role::Candidate(_)) {
             self.election.failures += 1;
+            if matches!(self.role, Role::Candidate(_)) {
+                self.break_off_copy();
+            }
             self.propose_election();
         }
     }

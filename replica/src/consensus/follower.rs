@@ -49,13 +49,13 @@ impl Consensus {
             self.leases.read = None;
         }
         self.resign(true);
+        self.end_copies();
         self.role = Role::Follower(Follower::default());
         self.contact = None;
         self.timers.stop(Timer::Retry);
         self.timers.stop(Timer::Gather);
         self.promised_to = None;
         self.promise_due = None;
-        self.end_copies();
         self.store(Record::Promise(epoch));
     }
 
@@ -233,11 +233,9 @@ impl Consensus {
         self.follow(node);
         self.leave_if_replaced();
         self.reads.ask_anew();
-        self.copying = None;
+        self.break_off_copy();
         // Who leads copies nothing.
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.transfer = None;
-        }
+        self.copies.offers.end(node);
         let adopted = self.adopted() == Some(epoch);
         if adopted && self.stored.log.last() >= outline.base.0 {
             if let Role::Follower(follower) = &mut self.role {
@@ -251,7 +249,7 @@ impl Consensus {
 
     /// Begins to copy the log of `node`, which leads `epoch` and had entries up to `init` then.
     fn copy_from(&mut self, node: NodeId, epoch: Epoch, init: Index) {
-        self.copying = Some(Box::new(Staging::new(epoch, node, init)));
+        self.copies.copying = Some(Box::new(Staging::new(epoch, node, init)));
         let from = Position::Outline(self.stored.log.outline());
         self.send(node, Message::Fetch { epoch, from });
     }
@@ -322,7 +320,7 @@ impl Consensus {
         };
         let ack = Acked { link, epoch, received, durable, voter };
         let Role::Follower(follower) = &mut self.role else { return };
-        if follower.acked == Some(ack) || self.copying.is_some() {
+        if follower.acked == Some(ack) || self.copies.copying.is_some() {
             return;
         }
         follower.acked = Some(ack);

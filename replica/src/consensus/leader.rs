@@ -471,8 +471,8 @@ impl Consensus {
         }
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.voter |= voter;
-            peer.transfer = None;
         }
+        self.copies.offers.end(node);
         self.admit(node);
         self.advance_commit();
         self.hand_over();

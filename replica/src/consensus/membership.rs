@@ -69,7 +69,8 @@ impl Consensus {
         let named =
             |&(node, boot): &(NodeId, _)| node == self.config.me && Some(boot) == self.stored.boot;
         if empty && init.boots.iter().any(named) {
-            self.copying = None;
+            self.copies.copying = None;
+            self.copies.aside.clear();
             self.store_beginning(vec![entry]);
         }
         Ok(())

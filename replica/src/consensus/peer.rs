@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_shared::id::NodeId;
@@ -13,7 +12,7 @@ use rollcall_shared::time::Instant;
 
 use super::config::Timings;
 use super::ids::{Epoch, PeerLink};
-use super::log::{Op, Snapshot};
+use super::log::Op;
 use super::message::{Frame, Hello, Message};
 use super::{Consensus, Output, Role};
 use crate::fault::{Fault, planted};
@@ -40,8 +39,6 @@ pub(super) struct Peer {
     numbered: u64,
     /// The epoch in which the clients linked here were reported on this link (R32).
     pub(super) reported: Option<Epoch>,
-    /// The snapshot that it is fetching: the entries after it are kept meanwhile (R11).
-    pub(super) transfer: Option<Arc<Snapshot>>,
 }
 
 /// Why a link between servers was closed by this one.
@@ -121,8 +118,7 @@ impl Peer {
     pub(super) fn digest<H: Hasher>(&self, hasher: &mut H) {
         let hello = self.hello.as_ref();
         let hello = hello.map(|hello| (hello.boot, hello.process, hello.cluster, hello.voter));
-        let transfer = self.transfer.as_ref().map(|snapshot| snapshot.index);
-        (hello, self.voter, self.reported, transfer).hash(hasher);
+        (hello, self.voter, self.reported).hash(hasher);
     }
 
     /// The number of the next message on this link.
@@ -148,7 +144,6 @@ impl Consensus {
             received: 0,
             numbered: 0,
             reported: None,
-            transfer: None,
         };
         self.peers.insert(node, peer);
         if self.boot_is_durable() {
@@ -302,7 +297,7 @@ impl Consensus {
     }
 
     /// Forgets a link and all that belongs to it: what was received and who holds a grant on it is
-    /// reported anew on the next one (R13, R18).
+    /// reported anew on the next one (R13, R18). What was copied of a snapshot stays, at both ends.
     fn drop_link(&mut self, node: NodeId) {
         let Some(peer) = self.peers.remove(&node) else { return };
         self.outputs.push_back(Output::Unlinked { peer: node, link: peer.link });
@@ -312,6 +307,7 @@ impl Consensus {
         {
             leader.followers.remove(&node);
         }
+        self.copies.offers.link_ended(node, self.stored.log.last());
         self.abandon_source(node);
         if self.contact.is_some_and(|contact| contact.with == node) {
             self.lose_contact();

@@ -2,10 +2,11 @@
 //! the leader before following (R11).
 //!
 //! The one who copies asks for each part, so neither side holds more than one part in flight, and
-//! the one who sends keeps nothing but the snapshot it sends from. What has come is put aside until
-//! it is whole: the log changes in one record.
+//! the one who sends keeps nothing but the snapshot it sends from (`offer`). What has come waits until
+//! it is whole: the log changes in one record. What has come of a snapshot outlives its copy: the next
+//! one goes on where that one stopped, if it is of the same snapshot.
 
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rollcall_shared::id::NodeId;
@@ -15,14 +16,34 @@ use super::ids::{ClusterId, Epoch, Index};
 use super::journal::Base;
 use super::log::{Entry, Log, MAX_INDEX, Op, Snapshot};
 use super::message::{Message, Part, Position};
+use super::offer::Offers;
 use super::peer::Violation;
 use super::{Consensus, Role};
-use crate::directory::snapshot::{Builder, Cursor};
+use crate::directory::snapshot::{Builder, Piece};
+use crate::fault::{Fault, planted};
 
 /// The most entries in a part: about 400 KiB where each carries all the metadata it may.
 pub(super) const PART_ENTRIES: usize = 256;
-/// About how many bytes a piece of a snapshot has.
-const PIECE_BYTES: usize = 128 * 1024;
+
+/// What is copied from one server to another, here and from here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Copies {
+    /// The leader's log that is being copied (R11), whether or not the leader is suspected meanwhile.
+    pub(super) copying: Option<Box<Staging>>,
+    /// What has come of a snapshot on a copy that was broken off.
+    pub(super) aside: Aside,
+    /// The snapshots that others copy from here.
+    pub(super) offers: Offers,
+}
+
+impl Copies {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest<H: Hasher>(&self, hasher: &mut H) {
+        self.copying.as_deref().map(Staging::digest).hash(hasher);
+        self.aside.digest().hash(hasher);
+        self.offers.digest(hasher);
+    }
+}
 
 /// A log that is being copied.
 #[derive(Clone, Debug)]
@@ -36,20 +57,86 @@ pub(super) struct Staging {
     base: Option<Base>,
     /// The entries after that.
     entries: Vec<Arc<Entry>>,
-    /// The snapshot that is coming.
+    /// The snapshot that is coming, or has come and is the base.
     incoming: Option<Incoming>,
     /// The entry to come next, once the base is known.
     next: Index,
 }
 
-/// A snapshot of which some pieces have come.
+/// A snapshot of which some pieces have come, or all.
 #[derive(Clone, Debug)]
 struct Incoming {
+    name: Name,
+    builder: Builder,
+}
+
+/// What every piece says of its snapshot.
+///
+/// Two snapshots of one name are one state, and in one order of items, whoever took them and whenever:
+/// a server takes one of what it has applied, so of committed entries only ([`Consensus::compact`]), or
+/// has it from one who did. Up to one index those are the same on all servers of a cluster's life, what
+/// they do depends on nothing else, and so do the admissions of that prefix. So a cursor means the same
+/// in both, and pieces of both are pieces of one state. How large they are is no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
     index: Index,
     epoch: Epoch,
     cluster: ClusterId,
     admissions: Admissions,
-    builder: Builder,
+}
+
+/// What has come of a snapshot on copies that were broken off: of the last one, and none where it
+/// cannot be needed any more. It is in memory only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    half: Option<Incoming>,
+    /// How often one was gone on with, since the start.
+    taken_up: u64,
+}
+
+impl Aside {
+    /// See [`Consensus::digest`].
+    pub(super) fn digest(&self) -> impl Hash {
+        self.half.as_ref().map(Incoming::digest)
+    }
+
+    /// Keeps what has come, in place of what there was; nothing new leaves that as it is.
+    fn put(&mut self, copied: Option<Incoming>) {
+        if copied.is_some() {
+            self.half = copied;
+        }
+    }
+
+    /// What has come of the snapshot of that name. A half of another one is of no use: its source
+    /// offers the one it was sending as long as it can.
+    fn take_up(&mut self, name: &Name) -> Option<Builder> {
+        let half = self.half.take()?;
+        let same = half.name == *name || planted(Fault::HalfOfAnother);
+        self.taken_up += u64::from(same);
+        same.then_some(half.builder)
+    }
+
+    /// All up to `commit` is committed: an older snapshot is never taken.
+    pub(super) fn committed(&mut self, commit: Index) {
+        self.half.take_if(|half| half.name.index < commit);
+    }
+
+    /// Nothing is copied any more, or nothing that began before.
+    pub(super) fn clear(&mut self) {
+        self.half = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Option<Index> {
+        self.half.as_ref().map(|half| half.name.index)
+    }
+}
+
+impl Incoming {
+    fn digest(&self) -> impl Hash {
+        // What there is of the snapshot follows from its name and how far it goes.
+        (self.name.clone(), self.builder.next().clone())
+    }
 }
 
 /// What follows from a part.
@@ -73,11 +160,19 @@ impl Staging {
             Base::Keep(last) => (false, *last),
             Base::Snapshot(snapshot) => (true, snapshot.index),
         });
-        let incoming = self.incoming.as_ref().map(|incoming| (incoming.index, incoming.epoch));
+        let incoming = self.incoming.as_ref().map(Incoming::digest);
         (self.epoch, self.source, self.init, base, self.entries.clone(), incoming, self.next)
     }
 
-    fn take(&mut self, part: Part, log: &Log, commit: Index) -> Result<Progress, Violation> {
+    /// Takes in a part. Where that fails, nothing of what has come is of use: a builder may have taken
+    /// in half of a piece, and who sent one thing that cannot be may have sent others.
+    fn take(
+        &mut self,
+        part: Part,
+        log: &Log,
+        commit: Index,
+        aside: &mut Aside,
+    ) -> Result<Progress, Violation> {
         match part {
             Part::Entries { first, entries, last } => {
                 self.take_entries(first, entries, last, log, commit)
@@ -86,32 +181,55 @@ impl Staging {
                 if index < commit || index.0 == 0 || index.0 > MAX_INDEX || epoch > self.epoch {
                     return Err(Violation::Log);
                 }
-                if self.incoming.as_ref().is_none_or(|incoming| incoming.index != index) {
-                    let builder = Builder::default();
-                    (self.base, self.entries) = (None, Vec::new());
-                    self.incoming = Some(Incoming { index, epoch, cluster, admissions, builder });
-                }
-                let Some(incoming) = &mut self.incoming else { return Err(Violation::Log) };
-                let next = piece.next.clone();
-                incoming.builder.push(piece).map_err(|_| Violation::Log)?;
-                if let Some(at) = next {
-                    return Ok(Progress::Ask(Position::Snapshot(index, at)));
-                }
-                let Some(incoming) = self.incoming.take() else { return Err(Violation::Log) };
-                let Incoming { index, epoch, cluster, admissions, builder } = incoming;
-                let directory = builder.finish().map_err(|_| Violation::Log)?;
-                if directory.applied() > index {
-                    return Err(Violation::Log);
-                }
-                if log.cluster().is_some_and(|ours| ours != cluster) {
-                    return Err(Violation::Cluster);
-                }
-                let snapshot = Snapshot { index, epoch, cluster, admissions, directory };
-                self.base = Some(Base::Snapshot(Arc::new(snapshot)));
-                self.next = index.next();
-                Ok(Progress::Ask(Position::Entry(self.next)))
+                let name = Name { index, epoch, cluster, admissions };
+                self.take_piece(name, piece, log, aside)
             }
         }
+    }
+
+    fn take_piece(
+        &mut self,
+        name: Name,
+        piece: Piece,
+        log: &Log,
+        aside: &mut Aside,
+    ) -> Result<Progress, Violation> {
+        let index = name.index;
+        match &mut self.incoming {
+            Some(incoming) if incoming.name == name => {
+                incoming.builder.push(piece).map_err(|_| Violation::Log)?;
+            }
+            incoming => {
+                (self.base, self.entries) = (None, Vec::new());
+                let builder = match aside.take_up(&name) {
+                    // The first piece of it came long ago.
+                    Some(builder) => builder,
+                    None => {
+                        let mut builder = Builder::default();
+                        builder.push(piece).map_err(|_| Violation::Log)?;
+                        builder
+                    }
+                };
+                *incoming = Some(Incoming { name, builder });
+            }
+        }
+        let Some(Incoming { name, builder }) = &self.incoming else { return Err(Violation::Log) };
+        if !builder.is_whole() {
+            return Ok(Progress::Ask(Position::Snapshot(index, builder.next().clone())));
+        }
+        // It stays besides: the link may yet break before the entries after it have come.
+        let directory = builder.clone().finish().map_err(|_| Violation::Log)?;
+        if directory.applied() > index {
+            return Err(Violation::Log);
+        }
+        let Name { index, epoch, cluster, admissions } = name.clone();
+        if log.cluster().is_some_and(|ours| ours != cluster) {
+            return Err(Violation::Cluster);
+        }
+        let snapshot = Snapshot { index, epoch, cluster, admissions, directory };
+        self.base = Some(Base::Snapshot(Arc::new(snapshot)));
+        self.next = index.next();
+        Ok(Progress::Ask(Position::Entry(self.next)))
     }
 
     fn take_entries(
@@ -147,6 +265,12 @@ impl Staging {
 }
 
 impl Consensus {
+    /// How often this server went on with a snapshot of which an earlier copy had brought a part.
+    #[must_use]
+    pub const fn copies_gone_on_with(&self) -> u64 {
+        self.copies.aside.taken_up
+    }
+
     /// Answers with the next part of this server's log, to the leader or candidate that is obeyed,
     /// or as the leader to anyone.
     pub(super) fn handle_fetch(
@@ -200,26 +324,6 @@ impl Consensus {
         Some(Part::Entries { first, entries, last })
     }
 
-    /// A piece of the snapshot that `node` is fetching, or the first piece of the newest one.
-    fn snapshot_part(&mut self, node: NodeId, at: Option<(Index, Cursor)>) -> Option<Part> {
-        let newest = self.stored.log.snapshot().cloned();
-        let peer = self.peers.get_mut(&node)?;
-        let (snapshot, cursor) = match (peer.transfer.clone(), at) {
-            (Some(snapshot), Some((index, cursor))) if snapshot.index == index => {
-                (snapshot, cursor)
-            }
-            _ => (newest?, Cursor::start()),
-        };
-        peer.transfer = Some(Arc::clone(&snapshot));
-        Some(Part::Snapshot {
-            index: snapshot.index,
-            epoch: snapshot.epoch,
-            cluster: snapshot.cluster,
-            admissions: snapshot.admissions.clone(),
-            piece: snapshot.directory.piece(&cursor, PIECE_BYTES),
-        })
-    }
-
     pub(super) fn handle_part(
         &mut self,
         node: NodeId,
@@ -229,7 +333,7 @@ impl Consensus {
         let (commit, obliged) = (self.commit, self.obliged());
         let staging = match &mut self.role {
             Role::Candidate(candidate) => candidate.staging(),
-            Role::Follower(_) | Role::Proposer(_) => self.copying.as_deref_mut(),
+            Role::Follower(_) | Role::Proposer(_) => self.copies.copying.as_deref_mut(),
             Role::Leader(_) => None,
         };
         // An answer to a question of an earlier role or epoch is of no use any more.
@@ -239,8 +343,11 @@ impl Consensus {
         if obliged > epoch {
             return Ok(());
         }
-        let progress = staging.take(part, &self.stored.log, commit)?;
-        match progress {
+        let progress = staging.take(part, &self.stored.log, commit, &mut self.copies.aside);
+        if progress.is_err() {
+            staging.incoming = None;
+        }
+        match progress? {
             Progress::Ask(from) => {
                 if matches!(self.role, Role::Candidate(_)) {
                     self.extend_retry();
@@ -251,7 +358,7 @@ impl Consensus {
                 if matches!(self.role, Role::Candidate(_)) {
                     self.adopt_fetched(base, entries);
                 } else {
-                    self.copying = None;
+                    self.copies.copying = None;
                     self.adopt(epoch, base, entries);
                 }
             }
@@ -261,39 +368,32 @@ impl Consensus {
 
     /// The link to a server from which a log was copied has ended.
     pub(super) fn abandon_source(&mut self, node: NodeId) {
-        self.copying.take_if(|copying| copying.source == node);
+        if self.copies.copying.as_ref().is_some_and(|copying| copying.source == node) {
+            self.break_off_copy();
+        }
         self.abandon_candidate_source(node);
     }
 
     /// What is copied here or by others belongs to an epoch that is over. Whoever still needs it asks
     /// again.
     pub(super) fn end_copies(&mut self) {
-        self.copying = None;
-        for peer in self.peers.values_mut() {
-            peer.transfer = None;
+        self.break_off_copy();
+        self.copies.offers.epoch_ended();
+    }
+
+    /// The copy that is under way, if any, comes to no end: what has come of a snapshot is put aside,
+    /// for the next one. To be called before the role changes, which may hold the copy.
+    pub(super) fn break_off_copy(&mut self) {
+        let copying = self.copies.copying.take();
+        let copied = copying.and_then(|mut copying| copying.incoming.take());
+        self.copies.aside.put(copied);
+        if let Role::Candidate(candidate) = &mut self.role
+            && let Some(staging) = candidate.staging()
+        {
+            self.copies.aside.put(staging.incoming.take());
         }
     }
-
-    /// The first entry to keep when those up to `index` have become a snapshot: what linked servers
-    /// have not received yet stays, within a bound (R11).
-    pub(super) fn first_needed(&self, index: Index) -> Index {
-        let held = |next: Index, most: u64| next.max(Index(index.0.saturating_sub(most)));
-        let transfers = self.peers.values().filter_map(|peer| peer.transfer.as_ref());
-        let transfers = transfers.map(|snapshot| held(snapshot.index.next(), MAX_KEPT_FOR_COPY));
-        let followers = match &self.role {
-            Role::Leader(leader) => leader.first_unreceived(),
-            Role::Follower(_) | Role::Proposer(_) | Role::Candidate(_) => None,
-        };
-        let followers = followers.map(|next| held(next, MAX_KEPT));
-        transfers.chain(followers).min().map_or_else(|| index.next(), |n| n.min(index.next()))
-    }
 }
-
-/// The most entries kept for servers that are behind; one that is further behind gets the snapshot.
-const MAX_KEPT: u64 = 65_536;
-/// The most entries kept after a snapshot that a server is copying: far more than come meanwhile,
-/// else it would have to begin again for ever (decision 0006).
-const MAX_KEPT_FOR_COPY: u64 = 1 << 20;
 
 /// Whether `entries` can stand in a log of `epoch` from `first` on: INIT is the first entry, and no
 /// other.

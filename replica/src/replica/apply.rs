@@ -14,9 +14,13 @@ use crate::sessions::writes::PendingWrite;
 use super::{LinkId, Output, Refused, Replica};
 
 impl Replica {
-    /// Applies the committed entries up to `index`, in order.
-    pub(super) fn apply_up_to(&mut self, index: Index) {
-        while self.applied < index {
+    /// Applies committed entries in order, as many as there is room for in this round.
+    pub(super) fn apply_some(&mut self) {
+        let committed = self.committed.0;
+        let due = Index(committed - committed % self.snapshot_every.max(1));
+        let mut state = None;
+        while self.is_behind() && self.room > 0 {
+            self.room -= 1;
             let next = self.applied.next();
             let entry =
                 self.consensus.entry(next).expect("committed entries are held till applied");
@@ -35,13 +39,16 @@ impl Replica {
                 Op::Admit { .. } => {}
                 Op::Command(command) => self.apply(next, command),
             }
+            // Until the cluster is in use some server may still be empty and need INIT itself (R26).
+            if next == due && self.directory.applied() > Index(0) {
+                state = Some(self.directory.clone());
+            }
         }
         self.release_reads();
-        let snapshot = self.consensus.stored().log.snapshot_index();
-        // Until the cluster is in use some server may still be empty and need INIT itself (R26).
-        let in_use = self.directory.applied() > Index(0);
-        if in_use && self.applied.0 - snapshot.0.min(self.applied.0) >= self.snapshot_every {
-            self.consensus.compact(self.now, self.applied, self.directory.clone());
+        // Where a snapshot is taken is the same on all servers, however many entries come at once: so
+        // a copy that began at one of them can go on at another (R11).
+        if let Some(state) = state {
+            self.consensus.compact(self.now, due, state);
         }
     }
 
@@ -141,6 +148,7 @@ impl Replica {
     pub(super) fn install(&mut self, snapshot: &Snapshot) {
         self.directory = snapshot.directory.clone();
         self.applied = snapshot.index;
+        self.committed = self.committed.max(snapshot.index);
         let revision = self.directory.revision();
         self.outputs.push_back(Output::Installed { revision });
         self.release_reads();

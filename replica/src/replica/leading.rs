@@ -23,8 +23,18 @@ impl Replica {
         self.pass_on_again();
     }
 
+    /// Takes in that this leader is settled, once all is applied that was committed then: what follows
+    /// from it depends on the state. Whether anything was done.
+    pub(super) fn settle(&mut self) -> bool {
+        let due = self.settles.take_if(|(_, index)| *index <= self.applied);
+        if let Some((epoch, _)) = due {
+            self.settled(epoch);
+        }
+        due.is_some()
+    }
+
     /// A commit quorum has this leader's log: timers begin for whoever is attached nowhere (R32).
-    pub(super) fn settled(&mut self, epoch: Epoch) {
+    fn settled(&mut self, epoch: Epoch) {
         let Some(leading) = &mut self.leading else { return };
         if leading.epoch() != epoch {
             return;
@@ -48,7 +58,7 @@ impl Replica {
     /// This server leads no longer. Where nobody is heard any more, nothing can be said of open
     /// writes (R21); where another one takes over, it is asked.
     pub(super) fn resigned(&mut self, replaced: bool) {
-        self.leading = None;
+        (self.leading, self.settles) = (None, None);
         if replaced {
             return;
         }
@@ -116,7 +126,7 @@ impl Replica {
     /// was done.
     pub(super) fn answer_owed(&mut self) -> bool {
         let mut done = false;
-        while self.consensus.is_settled() && self.consensus.holds_lease(self.now) {
+        while self.may_decide() {
             let Some(leading) = &mut self.leading else { break };
             let Some(owed) = leading.poll_owed(self.applied) else { break };
             if self.live_generation(&owed.who).is_some() {
@@ -135,6 +145,12 @@ impl Replica {
             done = true;
         }
         done
+    }
+
+    /// Whether this server leads, may serve clients, and has applied all that it had to for that.
+    fn may_decide(&self) -> bool {
+        let settled = self.consensus.is_settled() && self.settles.is_none();
+        settled && self.consensus.holds_lease(self.now)
     }
 
     fn session_of(&self, who: &Identity) -> Result<Session, NoSession> {
@@ -179,7 +195,8 @@ impl Replica {
         if self.now < self.expires_from {
             return;
         }
-        if self.consensus.is_settled() && self.consensus.holds_lease(self.now) {
+        // What is committed and not applied yet may be the very end of a session, or a new one.
+        if self.may_decide() && !self.is_behind() {
             for _ in 0..MAX_EXPIRED {
                 let Some(leading) = &mut self.leading else { return };
                 let Some(who) = leading.poll_expired(self.now) else { return };

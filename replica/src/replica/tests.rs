@@ -1,6 +1,7 @@
 //! Scenarios of the replica: `alone` as transcripts of one server, the others of several: `cluster`
 //! as clients see it, `copies` of one write in the log, `attaching` links to their sessions, `order`
-//! of what links between servers carry, `cut_off` servers, `shown` what may be read without asking.
+//! of what links between servers carry, `cut_off` servers, `shown` what may be read without asking,
+//! `steps` in which much is applied.
 
 mod alone;
 mod attaching;
@@ -10,6 +11,7 @@ mod cut_off;
 mod order;
 mod restored;
 mod shown;
+mod steps;
 
 use rollcall_shared::id::{NodeId, RequestId};
 

@@ -215,5 +215,6 @@ fn config(me: u32, members: u32, process: u64, boot: u64) -> Config {
         new_boot: Boot(unique(boot)),
         genesis: Genesis { cluster: ClusterId(unique(boot)), first_revision: Revision(1) },
         seed: 1,
+        piece_bytes: Config::PIECE_BYTES,
     }
 }

@@ -17,7 +17,7 @@ use rollcall_simulation::Kind::{self, *};
 use rollcall_simulation::{Count, Counts, Plan, Sim};
 
 /// The kind of run that shows each fault, and how many seeds must be enough.
-const FAULTS: [(Fault, Kind, u64); 27] = [
+const FAULTS: [(Fault, Kind, u64); 29] = [
     (CommitWithoutQuorum, Sessions, 1_000),
     (ElectWithoutQuorum, General, 100),
     (ReadsByBelief, Sessions, 200),
@@ -45,6 +45,8 @@ const FAULTS: [(Fault, Kind, u64); 27] = [
     (NoWaitForLeaseHolders, Sessions, 50),
     (LeaseOutlivesPromise, HandOver, 500),
     (ShownWithoutTail, General, 50),
+    (HalfOfAnother, Snapshots, 2_000),
+    (PieceOfNewest, Snapshots, 2_000),
 ];
 
 /// Those that the checker finds sooner: `tests/checker/tests/teeth.rs` holds it to them.

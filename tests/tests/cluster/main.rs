@@ -7,6 +7,7 @@
 
 mod asking;
 mod bad_peers;
+mod copies;
 mod crashes;
 mod partitions;
 mod pauses;

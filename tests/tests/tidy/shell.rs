@@ -6,7 +6,7 @@ use crate::project::{File, project_files};
 
 /// What of the replica the server may name. A message is a [`Frame`] that it passes on, a record is
 /// one that it stores: what is in them has no name here.
-const MAY_NAME: [&str; 49] = [
+const MAY_NAME: [&str; 50] = [
     // The state machine, what goes in and what comes out.
     "Replica",
     "Config",
@@ -19,6 +19,7 @@ const MAY_NAME: [&str; 49] = [
     "StopReason",
     "CloseReason",
     // What it must be told at its start.
+    "Config::APPLY_AT_ONCE",
     "Config::PATIENCE",
     "Config::SNAPSHOT_EVERY",
     "Members",

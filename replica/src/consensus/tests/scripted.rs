@@ -18,6 +18,7 @@ use crate::consensus::peer::CloseReason;
 use crate::consensus::{Consensus, Input, Output, RoleKind, StopReason};
 use crate::directory::Bounds;
 
+mod copies;
 mod followers;
 mod leaders;
 
@@ -36,6 +37,8 @@ struct Scripted {
 }
 
 const CLUSTER: ClusterId = ClusterId(77);
+/// So small that a snapshot of a few clients has many pieces.
+const PIECE_BYTES: usize = 700;
 
 /// The boot that the first entry names for a server.
 const fn first_boot(node: u32) -> Boot {
@@ -54,6 +57,7 @@ impl Scripted {
             new_boot: boot,
             genesis: Genesis { cluster: CLUSTER, first_revision: Revision(1) },
             seed: 5,
+            piece_bytes: PIECE_BYTES,
         };
         let (now, disk) = (Instant::from_millis(1_000), Stored::empty(NodeId(me)));
         let core = Consensus::new(now, config, disk.clone());
@@ -139,6 +143,13 @@ impl Scripted {
             promised: Epoch(0),
         };
         self.hear(peer, Message::Hello(hello));
+    }
+
+    /// The link to `peer` ends.
+    fn lose(&mut self, peer: u32) {
+        let (link, _) = self.links[&peer];
+        self.core.handle(self.now, Input::LinkDown { peer: NodeId(peer), link });
+        self.drain();
     }
 
     fn hear(&mut self, peer: u32, message: Message) {

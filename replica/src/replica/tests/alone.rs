@@ -375,9 +375,11 @@ impl Server {
             new_boot: Boot(1),
             genesis,
             seed: 1,
+            piece_bytes: consensus::config::Config::PIECE_BYTES,
         };
         let (patience, snapshot_every) = (Config::PATIENCE, 7);
-        let config = Config { consensus, patience, snapshot_every };
+        let apply_at_once = Config::APPLY_AT_ONCE;
+        let config = Config { consensus, patience, snapshot_every, apply_at_once };
         let now = Instant::from_millis(0);
         let replica = Replica::new(now, config, Stored::empty(NodeId(1)));
         let mut server = Self { replica, lsn: 0 };

@@ -60,6 +60,10 @@ counted! {
     Compaction: "snapshots taken",
     /// A server took over a snapshot of another one.
     Install: "snapshots installed",
+    /// A server had more to apply than it does at once.
+    Behind: "rounds with more to apply",
+    /// A copy of a snapshot went on where an earlier one had been broken off.
+    GoneOn: "copies gone on with",
     /// A server was asked to shut down.
     Shutdown: "shutdowns",
     /// A leader was asked to, and another server led the next epoch.

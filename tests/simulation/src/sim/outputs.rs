@@ -65,6 +65,12 @@ impl Sim {
                 self.settled = Some((epoch, self.now));
             }
         }
+        if replica.applied() < consensus.commit() {
+            self.counts.add(Count::Behind);
+        }
+        let gone_on = consensus.copies_gone_on_with();
+        let before = std::mem::replace(&mut server.gone_on, gone_on);
+        self.counts.add_all(Count::GoneOn, gone_on - before);
         observe(&mut self.invariants, &self.truth, &Event::Step { node, process, replica })
             .map_err(|(property, what)| failure(property, what))?;
         let local = server.clock.local(self.now);

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use rollcall_replica::consensus::config::Timings;
+use rollcall_replica::Config as ReplicaConfig;
+use rollcall_replica::consensus::config::{Config, Timings};
 use rollcall_storage::Settings;
 
 use crate::random::Random;
@@ -81,6 +82,10 @@ pub struct Plan {
     pub drops: u64,
     /// After how many entries a snapshot is taken.
     pub snapshot_every: u64,
+    /// How many bytes a piece of one has, where one server copies it from another.
+    pub piece_bytes: usize,
+    /// How many committed entries a server applies before it looks at what else has happened.
+    pub apply_at_once: u64,
     /// How long the protocol waits.
     pub timings: Timings,
     /// How far clocks differ in rate, in parts per million, either way.
@@ -149,6 +154,10 @@ impl Plan {
         }
         // Chance of its own: what is said of disks leaves the rest of the plan as it is.
         plan.of_disks(&mut Random::new(seed.rotate_left(32)));
+        let steps = [1, 2, 7, 40, ReplicaConfig::APPLY_AT_ONCE];
+        let mut random = Random::new(seed.rotate_left(48));
+        plan.apply_at_once = *random.pick(&steps).unwrap_or(&1);
+        plan.of_copies(&mut Random::new(seed.rotate_left(16)));
         plan
     }
 
@@ -195,6 +204,8 @@ impl Plan {
             crash_within: if random.one_in(3) { random.between(300, 6_000) } else { 0 },
             drops: 25,
             snapshot_every: *random.pick(&[5, 20, 200, 32_768]).unwrap_or(&200),
+            piece_bytes: Config::PIECE_BYTES,
+            apply_at_once: ReplicaConfig::APPLY_AT_ONCE,
             timings,
             // The design allows 1 % either way.
             drift: if random.one_in(2) { 9_900 } else { 0 },
@@ -211,6 +222,17 @@ impl Plan {
         self.rot = random.between(2, 4);
         if !matches!(self.kind, Kind::FirstStart | Kind::Sessions | Kind::Leases) {
             self.troubles.full_disk = often(random, 3_000, 4);
+        }
+    }
+
+    /// Mostly so small pieces that a snapshot of a few clients has many, down to one item each.
+    fn of_copies(&mut self, random: &mut Random) {
+        let sizes = [0, 700, 1_024, 4_096, Config::PIECE_BYTES];
+        self.piece_bytes = *random.pick(&sizes).unwrap_or(&0);
+        if self.kind == Kind::Snapshots && random.one_in(2) {
+            // So slow that copies take as long as links and leaders last.
+            self.delay = *random.pick(&[5_000, 20_000]).unwrap_or(&5_000);
+            self.troubles.flap = random.between(50, 400);
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Server {
     pub(super) replica: Option<Replica>,
     /// Which start of its process.
     pub(super) process: u64,
+    /// How often it went on with the copy of a snapshot, as it said last.
+    pub(super) gone_on: u64,
     pub(super) disk: Disk,
     pub(super) clock: Clock,
     /// The links whose end is up here.
@@ -73,6 +75,7 @@ impl Server {
         Self {
             replica: None,
             process: 0,
+            gone_on: 0,
             disk: Disk::new(id, plan),
             clock: Clock { offset: random.below(1_000_000_000), rate },
             links: BTreeMap::new(),
@@ -135,9 +138,11 @@ impl Sim {
                 first_revision: Revision(1_000_000 + self.now),
             },
             seed: self.random.any(),
+            piece_bytes: self.plan.piece_bytes,
         };
         let snapshot_every = self.plan.snapshot_every;
-        let config = Config { consensus, patience: Config::PATIENCE, snapshot_every };
+        let (patience, apply_at_once) = (Config::PATIENCE, self.plan.apply_at_once);
+        let config = Config { consensus, patience, snapshot_every, apply_at_once };
         let Some(server) = self.servers.get_mut(&node) else { return Ok(()) };
         let now = server.clock.local(self.now);
         let replica = Replica::new(now, config, stored.clone());
@@ -150,7 +155,7 @@ impl Sim {
             server.log.insert(index, Arc::clone(entry));
             index = index.next();
         }
-        server.process = process;
+        (server.process, server.gone_on) = (process, 0);
         server.wake_at = None;
         let started = Event::Started { node, stored: &stored, replica: &replica };
         self.observe(&started)?;

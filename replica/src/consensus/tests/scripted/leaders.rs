@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::consensus::message::{Position, Promise};
+use crate::consensus::message::Promise;
 use crate::directory::Directory;
 
 /// A follower that lacks what the leader has forgotten is told so once, not with every
@@ -27,21 +27,6 @@ fn a_follower_far_behind_is_greeted_once() {
         leader.hear(1, ack(2));
     }
     assert_eq!(leader.said_to(1, |m| matches!(m, Message::NewEpoch { .. })), 1);
-}
-
-/// R11: what is kept for a copy is let go when the epoch is over.
-#[test]
-fn a_snapshot_is_held_for_copies_of_this_epoch_only() {
-    let mut leader = Scripted::leader();
-    let directory = Directory::new(Revision(1), Bounds::default());
-    leader.core.compact(leader.now, Index(2), directory);
-    leader.drain();
-    let nothing = Outline { base: (Index(0), Epoch(0)), runs: Vec::new(), last: Index(0) };
-    leader.hear(1, Message::Fetch { epoch: Epoch(0), from: Position::Outline(nothing) });
-    let held = |leader: &Scripted| leader.core.peers[&NodeId(1)].transfer.is_some();
-    assert!(held(&leader));
-    leader.hear(2, Message::Prepare { epoch: Epoch(1) });
-    assert!(!held(&leader));
 }
 
 fn beats(leader: &mut Scripted, peers: &[u32]) {
