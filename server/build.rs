@@ -1,4 +1,4 @@
-//! Embeds the web console (`web/`) and the browser client (`target/web/client/`) into the binary:
+//! Embeds the web console (`web/`), the browser client (`target/web/client/`) and its examples into the binary:
 //! writes `assets.rs` with one `Asset` per file, its MIME type, ETag and gzip form, to `OUT_DIR`.
 //!
 //! It does not build the browser client: `cargo xtask web` does. Where that has not run, the server
@@ -19,16 +19,19 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
     let console = root.join("web");
     let client = root.join("target/web/client");
+    let examples = root.join("client-wasm/examples");
     // Cargo watches only what exists; an empty folder is enough to notice the client's arrival. On
     // a read-only checkout this fails, and all that is lost is that.
     let _ = fs::create_dir_all(&client);
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", console.display());
     println!("cargo:rerun-if-changed={}", client.display());
+    println!("cargo:rerun-if-changed={}", examples.display());
 
     let mut files = BTreeMap::new();
     collect(&console, "", &mut files)?;
     collect(&client, "client/", &mut files)?;
+    collect(&examples, "examples/", &mut files)?;
     let client_missing = !files.contains_key(CLIENT_ENTRY);
     if client_missing {
         println!("cargo:warning=building without the browser client; run `cargo xtask web` first");

@@ -2,6 +2,7 @@
 // compiles is an error of that line. It is compiled and never run (`cargo xtask test types`).
 
 import { Rollcall, Watch } from "rollcall-client";
+import { Order } from "rollcall-client/order.js";
 import type { Change, ErrorCode, Filter, Meta, Registration, Status } from "rollcall-client";
 // @ts-expect-error a name that the package does not export
 import { Rollcal } from "rollcall-client";
@@ -102,6 +103,28 @@ export async function watching(rollcall: Rollcall): Promise<void> {
       change.port;
     }
   }
+}
+
+export function ordering(order: Order<{ from: string; previous: number; number: number; text: string }>): void {
+  // @ts-expect-error a number is required
+  order.note({ from: "ann", previous: 3 });
+  // @ts-expect-error what the application's messages have is required
+  order.push({ from: "ann", previous: 3, number: 4 });
+  // @ts-expect-error messages have numbers
+  new Order<{ text: string }>();
+  // @ts-expect-error a misspelt option
+  new Order({ patient: 100 });
+  // @ts-expect-error a time is a number of milliseconds
+  new Order({ patience: "1s" });
+  // @ts-expect-error what is missing is read-only
+  order.missing = [];
+  const event = order.poll();
+  // @ts-expect-error there may be nothing
+  event.type;
+  // @ts-expect-error what is missing has no message
+  if (event?.type === "Missing") event.message;
+  // @ts-expect-error a type that no event has
+  if (event?.type === "message") return;
 }
 
 export function listening(rollcall: Rollcall): void {

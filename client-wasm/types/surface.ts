@@ -7,6 +7,9 @@ import type {
   Address, Change, ConnectOptions, ErrorCode, Filter, Json, Meta, Registered, Registration, RollcallError, RollcallEvents,
   ServerUrl, State, Status, User, UserAddress, UserGone, UserHere, Welcome,
 } from "rollcall-client";
+import * as ordering from "rollcall-client/order.js";
+import { Order } from "rollcall-client/order.js";
+import type { Gap, OrderEvent, OrderOptions, Tagged } from "rollcall-client/order.js";
 import { exactly, type Equal, type Holds } from "./exact.js";
 
 // What there is: something new has to be used below as well ---------------------------------------------------------
@@ -145,6 +148,50 @@ function inWords(change: Change): string {
     case "UserDisconnected":
       return `${change.username} ${change.reason}`;
   }
+}
+
+// Messages in one order ---------------------------------------------------------------------------------------------
+
+export type ExportsOfOrdering = Holds<Equal<keyof typeof ordering, "Order">>;
+export type OfOrder = Holds<Equal<keyof Order,
+  | "push" | "note" | "join" | "leave" | "end" | "poll" | "missing" | "next" | "return" | typeof Symbol.asyncIterator>>;
+export type OfOrderOptions = Holds<Equal<keyof OrderOptions, "begin" | "patience" | "capacity" | "now">>;
+export type GapIs = Holds<Equal<Gap, { from: string; first: number; last: number }>>;
+
+interface Said {
+  from: string;
+  previous: number;
+  number: number;
+  text: string;
+}
+
+export async function ordered(maybe: number | undefined): Promise<void> {
+  const options: Required<OrderOptions> = { begin: 7, patience: 500, capacity: 100, now: () => 0 };
+  const order = new Order<Said>(options);
+  exactly<Order<Tagged>>()(new Order());
+  new Order({ begin: maybe, patience: undefined });
+  exactly<void>()(order.push({ from: "ann#7", previous: 0, number: 8, text: "hello" }));
+  exactly<void>()(order.note({ from: "ann#7", previous: 8, number: 9 }));
+  exactly<void>()(new Order().push({ number: 8 }));
+  exactly<void>()(order.join("bob#9"));
+  exactly<void>()(order.leave("bob#9"));
+  exactly<Gap[]>()(order.missing);
+  exactly<OrderEvent<Said> | undefined>()(order.poll());
+  for await (const event of order) {
+    exactly<OrderEvent<Said>>()(event);
+    if (event.type === "Missing") {
+      exactly<string>()(event.from);
+      exactly<number>()(event.first);
+      exactly<number>()(event.last);
+    } else {
+      exactly<"Message" | "Late">()(event.type);
+      exactly<Said>()(event.message);
+    }
+  }
+  exactly<Promise<IteratorResult<OrderEvent<Said>, undefined>>>()(order.next());
+  exactly<Promise<IteratorResult<OrderEvent<Said>, undefined>>>()(order.return());
+  exactly<Order<Said>>()(order[Symbol.asyncIterator]());
+  exactly<void>()(order.end());
 }
 
 // Events ------------------------------------------------------------------------------------------------------------

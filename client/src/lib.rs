@@ -41,6 +41,7 @@ mod builder;
 mod driver;
 mod event;
 mod handle;
+pub mod order;
 mod registration;
 mod socket;
 mod watch;

@@ -1,4 +1,5 @@
-//! The files the binary carries: the web console and the browser client, embedded by `build.rs`.
+//! The files the binary carries: the web console, the browser client and its examples, embedded by
+//! `build.rs`.
 //!
 //! It only finds them. Status codes, caching headers and content negotiation are the HTTP layer's.
 

@@ -12,5 +12,6 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod meta;
+pub mod order;
 pub mod session;
 pub mod time;

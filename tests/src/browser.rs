@@ -6,6 +6,7 @@
 
 mod devices;
 mod process;
+mod windows;
 
 use std::{
     fmt::Debug,

@@ -4,6 +4,7 @@
 //! What the protocol says in detail is tested in `wire`; here it is whether people see it.
 
 mod browser_events;
+mod bundled;
 mod client_api;
 mod cluster_panel;
 mod console;
@@ -12,6 +13,7 @@ mod leader_change;
 mod look;
 mod many_people;
 mod no_quorum;
+mod order;
 mod panel;
 mod people;
 mod readme;
