@@ -18,8 +18,8 @@ use crate::time::Instant;
 pub(super) struct Standing {
     /// Its answers are late, and it has not yet shown that it is alive.
     demoted: bool,
-    /// It had no quorum when it was last asked.
-    refusing: bool,
+    /// When it said that it has no quorum, unless it has answered since.
+    refused_at: Option<Instant>,
     /// Answers in a row that were late, those of one moment counted once.
     late: u32,
     /// When the last of them was found to be.
@@ -52,20 +52,21 @@ impl Standing {
     }
 
     /// It said that it has no quorum.
-    pub(super) fn handle_refusal(&mut self) {
-        (self.refusing, self.late) = (true, 0);
+    pub(super) fn handle_refusal(&mut self, now: Instant) {
+        (self.refused_at, self.late) = (Some(now), 0);
     }
 
-    /// The less the better.
-    fn rank(self) -> u8 {
-        u8::from(self.refusing) + 2 * u8::from(self.demoted)
+    /// The less the better. A server may have found its quorum again after a while.
+    fn rank(self, now: Instant) -> u8 {
+        let refusing = self.refused_at.is_some_and(|at| now.since(at) < REFUSING);
+        u8::from(refusing) + 2 * u8::from(self.demoted)
     }
 }
 
 impl Session {
     /// Makes the best link the home, if there is none or the present one is worse.
     pub(super) fn choose_home(&mut self) {
-        let rank = |ready: &Ready| ready.standing.rank();
+        let rank = |ready: &Ready| ready.standing.rank(self.now);
         let Some(best) = self.ready_links().map(|(_, ready)| rank(ready)).min() else {
             return;
         };
@@ -89,7 +90,7 @@ impl Session {
         let Some(present) = ready(home) else {
             return;
         };
-        let (mine, best) = (it.standing.rank(), present.standing.rank());
+        let (mine, best) = (it.standing.rank(self.now), present.standing.rank(self.now));
         if mine > best {
             return;
         }
@@ -98,6 +99,9 @@ impl Session {
         // Those that are still to be measured have their chance then.
         let considered = |id: &&LinkId| ready(**id).is_some_and(|it| it.considered);
         let rivals = equals.iter().filter(considered).count() as u64;
+        if mine == best {
+            self.lost.clear(); // it may have been in trouble once, but nobody was any better
+        }
         if link == home {
             let chosen = self.random.below(equals.len() as u64) as usize;
             if !near && let Some(other) = equals.get(chosen) {
@@ -110,7 +114,8 @@ impl Session {
 
     /// The links of this rank that are about as near as the nearest of them.
     fn equals(&self, rank: u8) -> Vec<LinkId> {
-        let of_rank = || self.ready_links().filter(|(_, ready)| ready.standing.rank() == rank);
+        let of_rank =
+            || self.ready_links().filter(|(_, ready)| ready.standing.rank(self.now) == rank);
         let nearest = of_rank().filter_map(|(_, ready)| ready.trips.distance()).min();
         let far = nearest.map(|nearest| nearest * 2 + SLACK);
         let near = |ready: &Ready| match (ready.trips.distance(), far) {
@@ -128,7 +133,7 @@ impl Session {
     pub(super) fn another_link(&self, tried: &[LinkId]) -> Option<LinkId> {
         let others = self.ready_links().filter(|(id, _)| !tried.contains(id));
         let key = |(id, ready): &(LinkId, &Ready)| {
-            (ready.standing.rank(), self.home != Some(*id), ready.trips.distance())
+            (ready.standing.rank(self.now), self.home != Some(*id), ready.trips.distance())
         };
         others.min_by_key(key).map(|(id, _)| id)
     }
@@ -185,8 +190,9 @@ impl Session {
 
     /// The server of this link has no quorum.
     pub(super) fn handle_no_quorum(&mut self, link: LinkId) {
+        let now = self.now;
         if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut) {
-            ready.standing.handle_refusal();
+            ready.standing.handle_refusal(now);
         }
         if self.home == Some(link) {
             "no quorum".clone_into(&mut self.lost);
@@ -214,6 +220,8 @@ impl Session {
 
 /// How many late answers in a row make a link be left.
 const LATE: u32 = 2;
+/// How long a server that has no quorum is asked only where no other is there.
+const REFUSING: Duration = Duration::from_secs(5);
 /// Answers that are late within this time of each other are late for one reason.
 const MOMENT: Duration = super::trips::SHORTEST;
 /// How much further away than twice the nearest still counts as near.
@@ -233,23 +241,25 @@ mod tests {
         assert!(!standing.handle_late(at(310)), "late for the same reason");
         assert!(standing.handle_late(at(600)));
         assert!(!standing.handle_late(at(900)), "it is already");
-        assert_eq!(standing.rank(), 2);
+        assert_eq!(standing.rank(at(900)), 2);
         assert!(standing.handle_alive());
-        assert_eq!(standing.rank(), 0);
+        assert_eq!(standing.rank(at(900)), 0);
         assert!(!standing.handle_alive());
     }
 
     #[test]
     fn no_quorum_is_better_than_no_answer() {
+        let at = |ms| Instant::from_millis(ms);
         let mut refusing = Standing::default();
-        refusing.handle_refusal();
+        refusing.handle_refusal(at(0));
         refusing.handle_alive();
         let mut silent = Standing::default();
-        silent.handle_late(Instant::from_millis(0));
-        silent.handle_late(Instant::from_millis(900));
-        assert!(Standing::default().rank() < refusing.rank());
-        assert!(refusing.rank() < silent.rank());
+        silent.handle_late(at(0));
+        silent.handle_late(at(900));
+        assert!(Standing::default().rank(at(900)) < refusing.rank(at(900)));
+        assert!(refusing.rank(at(900)) < silent.rank(at(900)));
+        assert_eq!(refusing.rank(at(6000)), 0, "it may have found others");
         refusing.handle_answer();
-        assert_eq!(refusing.rank(), 0);
+        assert_eq!(refusing.rank(at(900)), 0);
     }
 }

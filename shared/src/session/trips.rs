@@ -18,8 +18,8 @@ pub(super) struct Trips {
     deviation: Duration,
     /// What was sent and not answered yet, in the order of sending.
     awaited: VecDeque<(RequestId, Instant)>,
-    /// The way there and back alone: the smoothed time of what the server answers by itself.
-    distance: Option<Duration>,
+    /// The way there and back alone: what the server answers by itself, the last few times.
+    ways: VecDeque<Duration>,
 }
 
 impl Trips {
@@ -51,12 +51,16 @@ impl Trips {
 
     /// What the server answers by itself took so long.
     pub(super) fn measured(&mut self, took: Duration) {
-        self.distance = Some(self.distance.map_or(took, |known| (known * 3 + took) / 4));
+        if self.ways.len() == WAYS {
+            self.ways.pop_front();
+        }
+        self.ways.push_back(took);
     }
 
-    /// How far the server is, once known.
+    /// How far the server is, once known: the least of the last few times, as one alone may have met a
+    /// busy moment.
     pub(super) fn distance(&self) -> Option<Duration> {
-        self.distance
+        self.ways.iter().min().copied()
     }
 
     /// How long an answer is waited for.
@@ -71,6 +75,8 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(250);
 /// The longest time before another server is asked: each of three can be asked within a call's default
 /// timeout.
 pub(super) const LONGEST: Duration = Duration::from_secs(1);
+/// How many measurements of the way count.
+const WAYS: usize = 3;
 /// The most requests whose times are kept.
 const AWAITED: usize = 256;
 
@@ -120,11 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn distance_is_smoothed() {
+    fn a_busy_moment_makes_no_server_far() {
         let mut trips = Trips::default();
         assert_eq!(trips.distance(), None);
-        trips.measured(Duration::from_millis(4));
-        trips.measured(Duration::from_millis(8));
-        assert_eq!(trips.distance(), Some(Duration::from_millis(5)));
+        for (took, distance) in [(4, 4), (400, 4), (400, 4), (400, 400), (5, 5)] {
+            trips.measured(Duration::from_millis(took));
+            assert_eq!(trips.distance(), Some(Duration::from_millis(distance)));
+        }
     }
 }
