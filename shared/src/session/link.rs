@@ -323,7 +323,7 @@ impl Session {
         let renewable = matches!(link.phase, Phase::Ready(_))
             && matches!(self.config.token, Token::Ask)
             && code == CloseCode::Unauthenticated.code();
-        let elsewhere = self.home.is_some_and(|home| home != id);
+        let elsewhere = self.another_link(&[id]).is_some();
         if close::may_reconnect(code) || renewable || elsewhere {
             self.lose(id, &closed_with(code));
             return;

@@ -222,8 +222,10 @@ fn a_token_may_be_refused_while_another_server_serves() {
     rig.reply(1, 5, "UserAddress", "{}");
     assert_eq!(rig.drain()[1], "done 1 ok {}");
     assert_eq!(rig.session.state(), State::Connected);
-    // At home it counts.
+    // The last one counts.
     rig.lose(1, 4100);
+    assert_eq!(rig.home(), Some(2));
+    rig.lose(2, 4100);
     assert!(rig.session.is_closed());
 }
 
