@@ -98,7 +98,7 @@ export class Live {
   #stateChanged({ state, retry_at_ms: retryAt, code }, welcome = null) {
     const { state: previous, tries } = this.#picture;
     if (REFUSED.has(code)) this.#set({ refused: code });
-    if (state === "connecting") {
+    if (state === "connecting" && previous !== "connected") {
       // A try in between is still the same outage: the count goes on from when it began.
       this.#set({ retryAt: null });
     } else if (state === "disconnected" && previous !== "connected") {
@@ -108,7 +108,7 @@ export class Live {
       const asked = state === "connected" && !document.hidden ? now : null;
       this.#set({ state, since: now, tries: 0, asked, retryAt: retryAt ?? null, welcome: welcome ?? this.#picture.welcome });
       // By then it has moved, or is cut off.
-      if (state === "disconnected") setTimeout(() => this.look(), MOVING_MS + 1);
+      if (state !== "connected") setTimeout(() => this.look(), MOVING_MS + 1);
     }
     this.#wake();
   }

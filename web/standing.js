@@ -29,11 +29,11 @@ export function standing(picture, now) {
     // What the server before said is not true of this one.
     return statusAt < since ? "moving" : "live";
   }
-  // The servers are tried in turn. One more than there are: a page may know one of them by two names.
-  const triedAll = status && tries > status.members.length + 1;
+  // A link to each server is tried at once: twice, as one may have been about to end then.
+  const triedAll = status && tries > 1;
   // A server without a quorum closes its links, and is there nevertheless.
   if (status && !triedAll && (statusAt > since || lacksQuorum(picture, now))) return "waiting";
-  if (state === "connecting") return "connecting";
+  if (!status && state === "connecting") return "connecting";
   return status && now - since < MOVING_MS ? "moving" : "cut off";
 }
 

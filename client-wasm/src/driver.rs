@@ -288,11 +288,14 @@ impl Driver {
     }
 }
 
-fn hint_sources() -> [(JsValue, &'static str); 3] {
+fn hint_sources() -> [(JsValue, &'static str); 5] {
     let global: JsValue = js_sys::global().into();
+    let document = host::global("document");
     [
-        (host::global("document"), "visibilitychange"),
+        (document.clone(), "visibilitychange"),
+        (document, "resume"),
         (global.clone(), "online"),
+        (global.clone(), "offline"),
         (global, "pageshow"),
     ]
 }
@@ -395,6 +398,9 @@ impl Core {
             }
             Event::SessionReplaced { username, device } => {
                 self.emit("sessionreplaced", || types::registration(&username, &device, None));
+            }
+            Event::RegistrationRenewed { username, device } => {
+                self.emit("registrationrenewed", || types::registration(&username, &device, None));
             }
             Event::RegistrationLost { username, device, error } => {
                 let code = Some(error.code);

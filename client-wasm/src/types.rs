@@ -246,6 +246,8 @@ export interface RollcallEvents {
   resync: Record<string, never>;
   /** Another session of the same principal took over a registration: it is held no more. */
   sessionreplaced: { username: string; device: string };
+  /** A registration had ended with its session and was made again: others saw it go and come. */
+  registrationrenewed: { username: string; device: string };
   /** A registration ended with its session and was refused afterwards: it is held no more. */
   registrationlost: { username: string; device: string; code: ErrorCode };
   /** A message as it travels. It may show the client id and the token, which are secrets. */

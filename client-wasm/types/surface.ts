@@ -24,7 +24,7 @@ export type OfWatch = Holds<Equal<keyof Watch,
 export type OfOptions = Holds<Equal<keyof ConnectOptions,
   "servers" | "clientId" | "timeout" | "minReconnectDelay" | "maxReconnectDelay" | "getToken" | "lazy">>;
 export type OfEvents = Holds<Equal<keyof RollcallEvents,
-  "state" | "failover" | "resync" | "sessionreplaced" | "registrationlost" | "message">>;
+  "state" | "failover" | "resync" | "sessionreplaced" | "registrationrenewed" | "registrationlost" | "message">>;
 
 // Connecting --------------------------------------------------------------------------------------------------------
 
@@ -210,13 +210,14 @@ export function listening(rollcall: Rollcall): void {
   });
   rollcall.on("resync", (event) => exactly<Record<string, never>>()(event));
   rollcall.on("sessionreplaced", (event) => exactly<{ username: string; device: string }>()(event));
+  rollcall.on("registrationrenewed", (event) => exactly<{ username: string; device: string }>()(event));
   rollcall.on("registrationlost", (event) => exactly<{ username: string; device: string; code: ErrorCode }>()(event));
   rollcall.on("message", (event) => exactly<{ direction: "out" | "in"; text: string; at_ms: number }>()(event));
   const listener = ({ state }: RollcallEvents["state"]): void => exactly<State>()(state);
   exactly<void>()(rollcall.on("state", listener));
   exactly<void>()(rollcall.off("state", listener));
   const ignoring = (): void => {};
-  for (const name of ["state", "failover", "resync", "sessionreplaced", "registrationlost", "message"] as const) {
+  for (const name of ["state", "failover", "resync", "sessionreplaced", "registrationrenewed", "registrationlost", "message"] as const) {
     rollcall.on(name, ignoring);
     rollcall.off(name, ignoring);
   }

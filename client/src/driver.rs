@@ -231,10 +231,14 @@ impl Driver {
             }
             Told::Resync { .. } => Event::Resync,
             Told::Failover { from, to, reason } => {
+                self.publish(self.session.state());
                 Event::Failover { from: from.to_string(), to: to.to_string(), reason }
             }
             Told::SessionReplaced { username, device } => {
                 Event::SessionReplaced { username, device }
+            }
+            Told::RegistrationRenewed { username, device } => {
+                Event::RegistrationRenewed { username, device }
             }
             Told::RegistrationLost { username, device, error } => {
                 Event::RegistrationLost { username, device, error }

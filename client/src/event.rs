@@ -37,6 +37,13 @@ pub enum Event {
         /// Of which device.
         device: Device,
     },
+    /// A registration had ended with its session, and was made again: others saw it go and come.
+    RegistrationRenewed {
+        /// Whose.
+        username: Username,
+        /// Of which device.
+        device: Device,
+    },
     /// A registration ended with its session and the cluster refused it afterwards: this client
     /// holds it no more.
     RegistrationLost {

@@ -54,6 +54,9 @@ impl Server {
                 "devices": 1000},
         });
         link.reply(&hello, "Welcome", payload).await;
+        // It measures how far the server is.
+        let ping = link.request("Ping").await;
+        link.reply(&ping, "Pong", json!({})).await;
         link
     }
 }

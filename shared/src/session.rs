@@ -4,17 +4,20 @@
 //! Owns no socket, clock or randomness, and does not read what the application asked for: payloads
 //! pass through as JSON text. The native client and the browser's are thin drivers of it.
 
+mod answers;
 mod backoff;
 mod buffer;
 mod calls;
 mod event;
 mod flights;
 mod held;
+mod home;
 mod link;
 mod liveness;
 mod requests;
 mod servers;
 mod table;
+mod trips;
 mod view;
 mod watches;
 mod window;
@@ -29,7 +32,7 @@ use std::time::Duration;
 use backoff::{Backoff, Random};
 use calls::{Calls, Stage};
 use flights::{Flights, Owner};
-use held::{Held, Life};
+use held::Held;
 use link::Link;
 use liveness::{GRACE, Verdict};
 use servers::Servers;
@@ -44,13 +47,14 @@ pub use view::View;
 
 use crate::id::{ClientId, Revision, SessionNumber};
 use crate::limits;
-use crate::message::{ConnectUser, DisconnectUser, ErrorCode, Filter, Request, Unsubscribe};
+use crate::message::{ConnectUser, DisconnectUser, ErrorCode, Filter, Request};
 use crate::time::Instant;
 
 /// What an application may choose.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// WebSocket URLs of servers, tried in turn; the session learns of the others itself.
+    /// WebSocket URLs of servers. One is enough: the session learns of the others itself, and keeps a
+    /// link to each.
     pub servers: Vec<String>,
     /// How long a call may take, with all its retries. Default 5 s.
     pub timeout: Duration,
@@ -119,24 +123,26 @@ pub struct Session {
     random: Random,
     backoff: Backoff,
     servers: Servers,
-    /// Every link that is open or being opened. There is one at a time; links to several servers
-    /// would live here side by side.
+    /// The time of the input that is being taken in.
+    now: Instant,
+    /// Every link that is open or being opened, to each server one.
     links: Table<LinkId, Link>,
     last_link: u64,
-    /// The link that requests go to: the choice, where there are several.
+    /// Before then no link is opened, while no server has welcomed the session.
+    next_open: Instant,
+    /// The link that requests go to.
     home: Option<LinkId>,
+    /// Where that is, or was last.
+    home_url: Option<Arc<str>>,
     course: Course,
     state: State,
-    /// Links in a row that came to nothing.
-    failures: u32,
-    /// When the next link is opened, while there is none.
-    retry_at: Option<Instant>,
-    welcome: Option<Welcomed>,
-    /// What ended the link before, for [`Event::Failover`].
+    /// The payload of the `Welcome` on the link at home, present or last.
+    welcome: Option<Arc<str>>,
+    /// Why the home was left, for [`Event::Failover`].
     lost: String,
     /// Why the server that was reached last did not welcome the session, until one does.
     refusal: Option<Error>,
-    life: Life,
+    life: Option<Life>,
     next_request: u64,
     calls: Calls,
     flights: Flights,
@@ -155,13 +161,14 @@ enum Course {
     Closed(Error),
 }
 
-/// What the last `Welcome` said.
+/// Whose session it is that the last `Welcome` named.
 #[derive(Debug)]
-struct Welcomed {
-    text: String,
+struct Life {
+    /// This life of the cluster.
     cluster: String,
+    /// This life of the session.
     session: SessionNumber,
-    url: Arc<str>,
+    number: held::Life,
 }
 
 /// When the driver last slept through a deadline: calls that ran out meanwhile get a short grace,
@@ -180,21 +187,24 @@ impl Session {
     /// id comes from it, so that a client that forgot its last id does not use one twice.
     #[must_use]
     pub fn new(config: Config, client: ClientId, seed: u64, unix_ms: u64, now: Instant) -> Self {
+        let mut random = Random::new(seed);
+        let first = random.below(config.servers.len() as u64) as usize;
         let mut session = Self {
-            random: Random::new(seed),
+            random,
             backoff: Backoff::new(config.min_reconnect_delay, config.max_reconnect_delay),
-            servers: Servers::new(&config.servers),
+            servers: Servers::new(&config.servers, first),
+            now,
             links: Table::default(),
             last_link: 0,
+            next_open: now,
             home: None,
+            home_url: None,
             course: Course::Running,
             state: State::Connecting,
-            failures: 0,
-            retry_at: None,
             welcome: None,
             lost: String::new(),
             refusal: None,
-            life: Life::default(),
+            life: None,
             next_request: unix_ms.saturating_mul(1024).clamp(1, limits::REQUEST_ID / 2),
             calls: Calls::default(),
             flights: Flights::default(),
@@ -205,7 +215,11 @@ impl Session {
             config,
             client,
         };
-        session.open_link(now);
+        if session.servers.is_empty() {
+            session.end(Error::invalid("servers", "no server is named".to_owned()));
+        } else {
+            session.open_links();
+        }
         session
     }
 
@@ -213,6 +227,7 @@ impl Session {
     ///
     /// `Hello`, `Subscribe` and `Unsubscribe` are the session's own: see [`Session::subscribe`].
     pub fn call(&mut self, now: Instant, request: Request) -> CallId {
+        self.now = now;
         let call = self.calls.next_id();
         let own =
             matches!(request, Request::Hello(_) | Request::Subscribe(_) | Request::Unsubscribe(_));
@@ -245,6 +260,7 @@ impl Session {
     /// Watches who matches. Once the call is done, [`Session::view`] has the set; the
     /// [`Event::Change`]s that follow lead from each set to the next, over all links.
     pub fn subscribe(&mut self, now: Instant, filter: Filter) -> (CallId, WatchId) {
+        self.now = now;
         let call = self.calls.next_id();
         if !self.admit(call) {
             return (call, WatchId(0));
@@ -258,6 +274,7 @@ impl Session {
 
     /// Ends a watch: no event of it comes after this.
     pub fn unsubscribe(&mut self, now: Instant, watch: WatchId) -> CallId {
+        self.now = now;
         let call = self.calls.next_id();
         let Some((number, waiting)) = self.watches.remove(watch) else {
             let code = Code::Refused(ErrorCode::NotFound);
@@ -267,14 +284,11 @@ impl Session {
         if let Some(waiting) = waiting {
             self.finish_call(waiting, Err(Error::new(Code::Closed, "unsubscribed")));
         }
-        match number {
-            Some(subscription) if self.home.is_some() => {
-                let request = Request::Unsubscribe(Unsubscribe { subscription });
-                let deadline = now + self.config.timeout;
-                self.calls.insert(call, deadline, Stage::Queued(request.clone()));
-                self.issue(request, Owner::Call(call));
-            }
-            _ => self.done(call, Ok("{}".to_owned())),
+        let deadline = now + self.config.timeout;
+        self.calls.insert(call, deadline, Stage::Ending);
+        let said = number.is_some_and(|number| self.end_subscription(number, Owner::Call(call)));
+        if !said {
+            self.finish_call(call, Ok("{}".to_owned()));
         }
         call
     }
@@ -285,6 +299,7 @@ impl Session {
         if !matches!(self.course, Course::Running) {
             return;
         }
+        self.now = now;
         self.course = Course::Closing(now + GOODBYE);
         self.fail_all(&closed_by_application());
         self.held.release_all();
@@ -299,46 +314,51 @@ impl Session {
         link: LinkId,
         token: Result<Option<String>, String>,
     ) {
+        self.now = now;
         match token {
-            Ok(token) => self.token_ready(now, link, token),
-            Err(why) => self.lose(now, link, &why),
+            Ok(token) => self.token_ready(link, token),
+            Err(why) => self.lose(link, &why),
         }
     }
 
     /// A WebSocket is open.
     pub fn handle_opened(&mut self, now: Instant, link: LinkId) {
-        self.greet(now, link);
+        self.now = now;
+        self.greet(link);
     }
 
     /// A WebSocket was closed by the other side, or could not be opened; `code` is 1006 where no
     /// close frame came.
     pub fn handle_closed(&mut self, now: Instant, link: LinkId, code: u16) {
-        self.link_closed(now, link, code);
+        self.now = now;
+        self.link_closed(link, code);
     }
 
     /// A text message came.
     pub fn handle_text(&mut self, now: Instant, link: LinkId, text: &str) {
         self.handle_alive(now, link);
-        self.receive(now, link, text);
+        self.receive(link, text);
     }
 
     /// Something else came that shows that the other side lives, such as a WebSocket ping.
     pub fn handle_alive(&mut self, now: Instant, link: LinkId) {
+        self.now = now;
         if let Some(link) = self.links.get_mut(&link) {
             link.handle_heard(now);
         }
     }
 
-    /// The application may have slept, or the network may have changed: the link is asked for a
-    /// sign of life, and a wait before the next attempt is over.
+    /// The application may have slept, or the network may have changed: links are asked for a sign
+    /// of life, and a wait before the next attempt is over.
     pub fn handle_wake(&mut self, now: Instant) {
-        if self.retry_at.is_some() {
-            self.open_link(now);
-        }
-        if let Some(home) = self.home
-            && self.links.get(&home).is_some_and(|link| !link.is_fresh(now))
-        {
-            self.wake_link(now, home);
+        self.now = now;
+        self.servers.retry_all(now);
+        self.next_open = now;
+        self.open_links();
+        let stale = self.links.iter().filter(|(_, link)| !link.is_fresh(now));
+        let stale: Vec<LinkId> = stale.map(|(id, _)| *id).collect();
+        for link in stale {
+            self.wake_link(link);
         }
     }
 
@@ -347,21 +367,20 @@ impl Session {
         let Some(due) = self.poll_timeout().filter(|due| *due <= now) else {
             return;
         };
+        self.now = now;
         if now.since(due) > LATE {
             self.wakes.spent = self.wakes.last.unwrap_or_default();
             self.wakes.last = Some(now);
             let links: Vec<LinkId> = self.links.iter().map(|(id, _)| *id).collect();
             for link in links {
-                self.wake_link(now, link);
+                self.wake_link(link);
             }
         }
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.open_link(now);
-        }
-        self.check_links(now);
+        self.open_links();
+        self.check_links();
         // A call whose time is up is not tried once more: its last refusal is its answer.
-        self.expire_calls(now);
-        self.retry_due(now);
+        self.expire_calls();
+        self.look_after_due();
         self.pump();
         if matches!(self.course, Course::Closing(deadline) if deadline <= now) {
             self.end(closed_by_application());
@@ -373,13 +392,13 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.iter().map(|(_, link)| link.deadline()).min();
-        let retry = self.home.and_then(|_| self.flights.next_retry());
+        let due = self.home.and_then(|_| self.flights.next_due());
         let call = self.calls.first().map(|(_, deadline)| self.with_grace(deadline));
         let closing = match self.course {
             Course::Closing(deadline) => Some(deadline),
             Course::Running | Course::Closed(_) => None,
         };
-        [self.retry_at, links, retry, call, closing].into_iter().flatten().min()
+        [self.next_open(), links, due, call, closing].into_iter().flatten().min()
     }
 
     /// What to do next, until there is nothing.
@@ -418,7 +437,7 @@ impl Session {
     /// The payload of the last `Welcome`, as JSON text.
     #[must_use]
     pub fn welcome(&self) -> Option<&str> {
-        self.welcome.as_ref().map(|welcome| welcome.text.as_str())
+        self.welcome.as_deref()
     }
 
     /// Who is there as far as a watch knows, and the revision that is true at. None before its
@@ -438,32 +457,32 @@ impl Session {
         }
     }
 
-    fn wake_link(&mut self, now: Instant, id: LinkId) {
+    fn wake_link(&mut self, id: LinkId) {
         let verdict = match self.links.get_mut(&id) {
-            Some(link) => link.handle_wake(now),
+            Some(link) => link.handle_wake(self.now),
             None => Verdict::Wait,
         };
-        self.follow(now, id, verdict);
+        self.follow(id, verdict);
     }
 
-    fn check_links(&mut self, now: Instant) {
+    fn check_links(&mut self) {
         let links: Vec<LinkId> = self.links.iter().map(|(id, _)| *id).collect();
         for id in links {
             let verdict = match self.links.get_mut(&id) {
-                Some(link) => link.handle_timeout(now),
+                Some(link) => link.handle_timeout(self.now),
                 None => Verdict::Wait,
             };
-            self.follow(now, id, verdict);
+            self.follow(id, verdict);
         }
     }
 
-    fn follow(&mut self, now: Instant, link: LinkId, verdict: Verdict) {
+    fn follow(&mut self, link: LinkId, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}
             Verdict::Ask => self.ping(link),
             Verdict::Dead => {
                 self.output(Output::Close { link, code: 1000 });
-                self.lose(now, link, "no answer");
+                self.lose(link, "no answer");
             }
         }
     }
@@ -471,8 +490,13 @@ impl Session {
     fn set_state(&mut self, state: State) {
         let previous = std::mem::replace(&mut self.state, state);
         if previous != state {
-            self.event(Event::State { state, previous, retry_at: self.retry_at });
+            let retry_at = self.next_open().filter(|_| state == State::Disconnected);
+            self.event(Event::State { state, previous, retry_at });
         }
+    }
+
+    fn life_number(&self) -> held::Life {
+        self.life.as_ref().map(|life| life.number).unwrap_or_default()
     }
 
     fn event(&mut self, event: Event) {

@@ -112,6 +112,9 @@ impl Connect {
                 };
                 self.say(&format!("is connected again, by {}: {outcome}", server(cluster)))
             }
+            Event::Failover { reason, .. } => {
+                self.say(&format!("is served by {} now: {reason}", server(cluster)))
+            }
             Event::SessionReplaced { username, device } if is_ours(username, device) => {
                 Err(Failure::Refused(format!("another session took over {}", self.registration())))
             }

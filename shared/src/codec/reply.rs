@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::json::{Read, members};
-use crate::id::{ClientId, Device, RequestId, Revision, SessionNumber, SubscriptionId, Username};
+use crate::id::{
+    ClientId, Device, NodeId, RequestId, Revision, SessionNumber, SubscriptionId, Username,
+};
 use crate::message::{Address, Change, ErrorCode, Reason, SessionReplaced, User};
 use crate::meta::Meta;
 
@@ -53,29 +55,29 @@ impl<'a> Incoming<'a> {
 /// Of `Welcome`: what decides how the session goes on.
 #[derive(Debug)]
 pub struct Greeting {
+    /// The server that says it.
+    pub node: NodeId,
     /// This life of the cluster.
     pub cluster: String,
     /// This life of the session.
     pub session: SessionNumber,
-    /// Whether the session that `Hello` named lives on.
-    pub resumed: bool,
     /// Above every request id applied so far.
     pub next_id: RequestId,
-    /// The URLs of all servers of the cluster.
-    pub members: Vec<MemberUrl>,
+    /// All servers of the cluster.
+    pub members: Vec<Member>,
     /// How often the server pings, in milliseconds.
     pub heartbeat_ms: u64,
 }
 
 impl Read<'_> for Greeting {
     fn read(text: &str) -> Option<Self> {
-        let (mut cluster, mut session, mut resumed) = (None, None, None);
+        let (mut node, mut cluster, mut session) = (None, None, None);
         let (mut next_id, mut list, mut heartbeat_ms) = (None, Vec::new(), None);
         members(text, &mut |key, value| {
             match key {
                 "cluster" => cluster = Some(Read::read(value)?),
                 "session" => session = Some(Read::read(value)?),
-                "resumed" => resumed = Some(Read::read(value)?),
+                "node" => node = Some(Read::read(value)?),
                 "next_id" => next_id = Some(Read::read(value)?),
                 "members" => list = Read::read(value)?,
                 "heartbeat_ms" => heartbeat_ms = Some(Read::read(value)?),
@@ -86,7 +88,7 @@ impl Read<'_> for Greeting {
         Some(Self {
             cluster: cluster?,
             session: session?,
-            resumed: resumed?,
+            node: node?,
             next_id: next_id?,
             members: list,
             heartbeat_ms: heartbeat_ms?,
@@ -94,20 +96,33 @@ impl Read<'_> for Greeting {
     }
 }
 
-/// Of a member of the cluster: its WebSocket URL for clients.
+/// Of a member of the cluster: who it is, and its WebSocket URL for clients.
 #[derive(Debug)]
-pub struct MemberUrl(pub String);
+pub struct Member {
+    /// Which server.
+    pub node: NodeId,
+    /// Where clients reach it.
+    pub url: String,
+}
 
-impl Read<'_> for MemberUrl {
+impl Read<'_> for Member {
     fn read(text: &str) -> Option<Self> {
-        let mut url = None;
+        let (mut node, mut url) = (None, None);
         members(text, &mut |key, value| {
-            if key == "url" {
-                url = Some(Read::read(value)?);
+            match key {
+                "node" => node = Some(Read::read(value)?),
+                "url" => url = Some(Read::read(value)?),
+                _ => {}
             }
             Some(())
         })?;
-        url.map(Self)
+        Some(Self { node: node?, url: url? })
+    }
+}
+
+impl Read<'_> for NodeId {
+    fn read(text: &str) -> Option<Self> {
+        u32::try_from(u64::read(text)?).ok().map(Self)
     }
 }
 

@@ -107,6 +107,13 @@ pub enum Event {
         /// Of which device.
         device: Device,
     },
+    /// A registration ended with its session, or was in doubt, and was made again.
+    RegistrationRenewed {
+        /// Whose.
+        username: Username,
+        /// Of which device.
+        device: Device,
+    },
     /// A registration ended with its session, and the cluster refused to take it again.
     RegistrationLost {
         /// Whose.

@@ -1,9 +1,10 @@
 //! The requests under way: each from its first sending until its outcome is known.
 //!
 //! A write is sent again under its id until it has an outcome, also after its call gave up: only
-//! so does the window move, and only so is known what stands. Owns no decision about outcomes.
+//! so does the window move, and only so is known what stands. Copies of one request may be under way
+//! on several links. Owns no decision about outcomes.
 
-use super::event::{CallId, Error, WatchId};
+use super::event::{CallId, Error, LinkId, WatchId};
 use super::held::Life;
 use super::table::Table;
 use super::window::Window;
@@ -16,8 +17,8 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     flights: Table<RequestId, Flight>,
-    /// When which request is to be sent again.
-    retries: Table<(Instant, RequestId), ()>,
+    /// When which request is to be looked after: its answer is late, or it is to be sent again.
+    due: Table<(Instant, RequestId), ()>,
     window: Window,
 }
 
@@ -28,14 +29,20 @@ pub(super) struct Flight {
     pub(super) owner: Owner,
     /// The life of the session it was first sent in.
     pub(super) life: Life,
-    /// How often it was to be retried.
+    /// The links on which an answer is awaited, in the order of sending.
+    pub(super) copies: Vec<LinkId>,
+    /// The links that had no quorum, since the last pause.
+    pub(super) refused_by: Vec<LinkId>,
+    /// How often it was to be retried after a pause.
     pub(super) retries: u32,
     /// A copy of it was sent whose answer can no longer come: it may have been applied.
     pub(super) uncertain: bool,
-    /// The parts of the answer so far.
-    pub(super) parts: Option<Part>,
-    /// When it is sent again, and what the last answer was; while none, an answer is awaited.
-    pub(super) retry: Option<(Instant, Error)>,
+    /// The parts of the answer so far, and the link they come on.
+    pub(super) parts: Option<(LinkId, Part)>,
+    /// The last answer was a refusal, and no other is awaited: it is sent again when it is due.
+    pub(super) refusal: Option<Error>,
+    /// When it is to be looked after.
+    due: Option<Instant>,
 }
 
 /// Who waits for the outcome.
@@ -43,7 +50,7 @@ pub(super) struct Flight {
 pub(super) enum Owner {
     /// A call of the application.
     Call(CallId),
-    /// A watch, to be subscribed on the present link.
+    /// A watch, to be subscribed on one link.
     Watch(WatchId),
     /// The session, to restore or take back a registration.
     Keeper,
@@ -60,8 +67,18 @@ impl Flights {
         if request.kind().is_write() {
             self.window.open(id);
         }
-        let flight =
-            Flight { request, owner, life, retries: 0, uncertain: false, parts: None, retry: None };
+        let flight = Flight {
+            request,
+            owner,
+            life,
+            copies: Vec::new(),
+            refused_by: Vec::new(),
+            retries: 0,
+            uncertain: false,
+            parts: None,
+            refusal: None,
+            due: None,
+        };
         self.flights.insert(id, flight);
     }
 
@@ -72,56 +89,54 @@ impl Flights {
     /// Takes a request out: its outcome is known or no longer of interest.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Flight> {
         let flight = self.flights.remove(&id)?;
-        if let Some((at, _)) = flight.retry {
-            self.retries.remove(&(at, id));
+        if let Some(at) = flight.due {
+            self.due.remove(&(at, id));
         }
         self.window.settle(id);
         Some(flight)
     }
 
-    /// Plans to send a request again.
-    pub(super) fn retry_at(&mut self, id: RequestId, at: Instant, why: Error) {
+    /// A request is to be looked after at this time, and not before.
+    pub(super) fn set_due(&mut self, id: RequestId, at: Instant) {
         let Some(flight) = self.flights.get_mut(&id) else {
             return;
         };
-        flight.retries = flight.retries.saturating_add(1);
-        if let Some((old, _)) = flight.retry.replace((at, why)) {
-            self.retries.remove(&(old, id));
+        if let Some(old) = flight.due.replace(at) {
+            self.due.remove(&(old, id));
         }
-        self.retries.insert((at, id), ());
+        self.due.insert((at, id), ());
     }
 
-    /// When the next request is to be sent again.
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|((at, _), ())| *at)
+    /// When the next request is to be looked after.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|((at, _), ())| *at)
     }
 
-    /// A request that is to be sent again by now; it counts as sent.
+    /// A request that is to be looked after by now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
-        let ((at, id), ()) = *self.retries.first()?;
+        let ((at, id), ()) = *self.due.first()?;
         if at > now {
             return None;
         }
-        self.retries.pop_first();
+        self.due.pop_first();
         if let Some(flight) = self.flights.get_mut(&id) {
-            flight.retry = None;
-            flight.parts = None;
+            flight.due = None;
         }
         Some(id)
     }
 
-    /// The link is gone: no answer to what was sent on it will come. Takes out what only meant
-    /// that link, and leaves the rest to [`Flights::resend`].
-    pub(super) fn handle_link_lost(&mut self) -> Vec<Flight> {
-        for (_, flight) in self.flights.iter_mut() {
-            flight.uncertain |= flight.retry.is_none();
+    /// A link is gone: no answer to what was sent on it will come. Takes out what only meant that
+    /// link.
+    pub(super) fn handle_link_lost(&mut self, link: LinkId) -> Vec<Flight> {
+        let mut bound = Vec::new();
+        for (id, flight) in self.flights.iter_mut() {
+            if flight.forget_copy(link) {
+                flight.uncertain = true;
+                if flight.is_of_link() {
+                    bound.push(*id);
+                }
+            }
         }
-        let bound: Vec<RequestId> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.is_of_link())
-            .map(|(id, _)| *id)
-            .collect();
         bound.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
@@ -131,20 +146,29 @@ impl Flights {
         flights.map(|(id, _)| *id).collect()
     }
 
-    /// Everything under way, in order of ids; all of it counts as sent now.
-    pub(super) fn resend(&mut self) -> Vec<RequestId> {
-        self.retries = Table::default();
-        for (_, flight) in self.flights.iter_mut() {
-            flight.retry = None;
-            flight.parts = None;
-        }
-        self.flights.iter().map(|(id, _)| *id).collect()
+    /// The requests whose answer is awaited on no link but this one, if any, in order of ids: with
+    /// those that wait to be sent again, if `paused`. What only means a link is not among them.
+    pub(super) fn stranded(&self, link: Option<LinkId>, paused: bool) -> Vec<RequestId> {
+        let stranded = self.flights.iter().filter(|(_, flight)| {
+            !flight.is_of_link()
+                && (paused || flight.refusal.is_none())
+                && flight.copies.iter().all(|copy| Some(*copy) == link)
+        });
+        stranded.map(|(id, _)| *id).collect()
     }
 }
 
 impl Flight {
     /// Whether it means nothing on another link.
-    fn is_of_link(&self) -> bool {
+    pub(super) fn is_of_link(&self) -> bool {
         matches!(self.request, Request::Subscribe(_) | Request::Unsubscribe(_))
+    }
+
+    /// No answer is awaited on `link` any more. Returns whether one was.
+    pub(super) fn forget_copy(&mut self, link: LinkId) -> bool {
+        let before = self.copies.len();
+        self.copies.retain(|copy| *copy != link);
+        self.parts.take_if(|(from, _)| *from == link);
+        self.copies.len() < before
     }
 }

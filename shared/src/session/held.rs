@@ -4,10 +4,13 @@
 //! Writes about one device go one at a time, so that a retried one never overtakes a newer one.
 //! Owns no request ids and no queue but the calls that wait for their device.
 
-use super::event::CallId;
+use std::time::Duration;
+
+use super::event::{CallId, LinkId};
 use super::table::Table;
 use crate::id::{Device, Username};
 use crate::message::{ConnectUser, DisconnectUser, Request};
+use crate::time::Instant;
 
 /// What a registration is known by.
 pub(super) type Key = (Username, Device);
@@ -16,12 +19,20 @@ pub(super) type Key = (Username, Device);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Life(pub(super) u32);
 
+impl Life {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
 /// All registrations that are held, asked for or yet to be taken back.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     entries: Table<Key, Entry>,
     /// Where what stands may differ from what is wanted.
     dirty: Table<Key, ()>,
+    /// Links that will tell once more what another one has told, and until when that is believed.
+    echoes: Table<(LinkId, Key), Instant>,
 }
 
 #[derive(Debug)]
@@ -118,12 +129,35 @@ impl Held {
         self.entries.get(key).is_some_and(|entry| entry.wanted.as_ref() == Some(registration))
     }
 
-    /// Another session took it over.
-    pub(super) fn handle_replaced(&mut self, key: &Key) {
+    /// A link tells that another session took a registration over, as each of `links` will. Returns
+    /// whether that is news: it may have been made again meanwhile.
+    pub(super) fn handle_replaced(
+        &mut self,
+        key: &Key,
+        link: LinkId,
+        links: &[LinkId],
+        now: Instant,
+    ) -> bool {
+        if self.echoes.remove(&(link, key.clone())).is_some_and(|until| now < until) {
+            return false;
+        }
+        for other in links.iter().filter(|other| **other != link) {
+            self.echoes.insert((*other, key.clone()), now + ECHO);
+        }
         if let Some(entry) = self.entries.get_mut(key) {
             entry.wanted = None;
             entry.stands = Stands::Nothing;
             self.dirty.insert(key.clone(), ());
+        }
+        true
+    }
+
+    /// A link is gone, with what it would have told.
+    pub(super) fn handle_link_lost(&mut self, link: LinkId) {
+        let of_link = |(echo, _): &((LinkId, Key), Instant)| (echo.0 == link).then(|| echo.clone());
+        let gone: Vec<(LinkId, Key)> = self.echoes.iter().filter_map(of_link).collect();
+        for echo in gone {
+            self.echoes.remove(&echo);
         }
     }
 
@@ -179,6 +213,9 @@ impl Held {
         self.entries.is_empty()
     }
 }
+
+/// How long a link that is alive may take to tell what another one has told.
+const ECHO: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -285,8 +322,30 @@ mod tests {
         let mut held = Held::default();
         held.enter(ann(), CallId(1));
         held.settle(&ann(), connected(7, true, 1));
-        held.handle_replaced(&ann());
+        let links = [LinkId(1), LinkId(2)];
+        assert!(held.handle_replaced(&ann(), LinkId(1), &links, Instant::from_millis(0)));
         held.handle_new_life();
         assert_eq!(held.next_work(Life(2)), None);
+    }
+
+    #[test]
+    fn what_every_link_tells_is_news_once() {
+        let mut held = Held::default();
+        held.enter(ann(), CallId(1));
+        held.settle(&ann(), connected(7, true, 1));
+        let links = [LinkId(1), LinkId(2), LinkId(3)];
+        let told = |held: &mut Held, link, second: u64| {
+            held.handle_replaced(&ann(), LinkId(link), &links, Instant::from_millis(second * 1000))
+        };
+        assert!(told(&mut held, 2, 0));
+        // It is made again before the others tell.
+        held.enter(ann(), CallId(2));
+        held.settle(&ann(), connected(7, true, 1));
+        assert!(!told(&mut held, 1, 1));
+        assert!(held.wants(&ann(), &registration(7)));
+        assert!(told(&mut held, 1, 2), "a second time is another takeover");
+        held.handle_link_lost(LinkId(2));
+        assert!(told(&mut held, 2, 3), "what it owed went with it");
+        assert!(told(&mut held, 3, 60), "nobody waits that long for an echo");
     }
 }

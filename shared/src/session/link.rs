@@ -1,12 +1,15 @@
-//! The life of links: opening, greeting, welcome, loss, and moving to another server.
+//! The life of links: opening, greeting, welcome, loss.
 //!
-//! Owns no request but `Hello` and `Ping`; what happens to requests is [`super::requests`]'.
+//! There is one to every server that can be reached. Owns no request but `Hello` and `Ping`; what
+//! happens to requests is [`super::requests`]', which link they go to is [`super::home`]'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::home::Standing;
 use super::liveness::{GRACE, Liveness, Verdict};
-use super::{Code, Course, Error, Event, LinkId, Output, Session, State, Token, Welcomed};
+use super::trips::Trips;
+use super::{Code, Course, Error, LinkId, Output, Session, State, Token};
 use crate::close::{self, CloseCode};
 use crate::codec::ask;
 use crate::codec::json::Write as _;
@@ -18,7 +21,7 @@ use crate::time::Instant;
 /// A WebSocket and how far it has come.
 #[derive(Debug)]
 pub(super) struct Link {
-    url: Arc<str>,
+    pub(super) url: Arc<str>,
     pub(super) phase: Phase,
 }
 
@@ -27,7 +30,22 @@ pub(super) enum Phase {
     /// Something is awaited that has a time limit.
     Starting { step: Step, limit: Limit },
     /// A server has welcomed the session on it.
-    Ready { since: Instant, liveness: Liveness },
+    Ready(Ready),
+}
+
+/// What is known of a link on which a server has welcomed the session.
+#[derive(Debug)]
+pub(super) struct Ready {
+    since: Instant,
+    liveness: Liveness,
+    /// The payload of its `Welcome`.
+    pub(super) welcome: Arc<str>,
+    pub(super) trips: Trips,
+    pub(super) standing: Standing,
+    /// It is or was the home, or had its chance to become that.
+    pub(super) considered: bool,
+    /// The `Ping` that is not answered yet.
+    ping: Option<(RequestId, Instant)>,
 }
 
 /// What a link that is not ready waits for.
@@ -58,21 +76,26 @@ impl Link {
     pub(super) fn deadline(&self) -> Instant {
         match &self.phase {
             Phase::Starting { limit, .. } => limit.at,
-            Phase::Ready { liveness, .. } => liveness.deadline(),
+            Phase::Ready(ready) => ready.liveness.deadline(),
         }
     }
 
     pub(super) fn handle_heard(&mut self, now: Instant) {
-        if let Phase::Ready { liveness, .. } = &mut self.phase {
-            liveness.handle_heard(now);
+        if let Phase::Ready(ready) = &mut self.phase {
+            ready.liveness.handle_heard(now);
         }
     }
 
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         match &self.phase {
             Phase::Starting { .. } => true,
-            Phase::Ready { liveness, .. } => liveness.is_fresh(now),
+            Phase::Ready(ready) => ready.liveness.is_fresh(now),
         }
+    }
+
+    /// Whether a wake-up asked for a sign of life that has not come yet.
+    pub(super) fn is_asked(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.liveness.is_asked())
     }
 
     pub(super) fn handle_wake(&mut self, now: Instant) -> Verdict {
@@ -84,7 +107,7 @@ impl Link {
                 }
                 Verdict::Wait
             }
-            Phase::Ready { liveness, .. } => liveness.handle_wake(now),
+            Phase::Ready(ready) => ready.liveness.handle_wake(now),
         }
     }
 
@@ -92,21 +115,49 @@ impl Link {
         match &mut self.phase {
             Phase::Starting { limit, .. } if limit.at <= now => Verdict::Dead,
             Phase::Starting { .. } => Verdict::Wait,
-            Phase::Ready { liveness, .. } => liveness.handle_timeout(now),
+            Phase::Ready(ready) => ready.liveness.handle_timeout(now),
+        }
+    }
+
+    /// What is known of it, once a server has welcomed the session on it.
+    pub(super) fn ready(&self) -> Option<&Ready> {
+        match &self.phase {
+            Phase::Ready(ready) => Some(ready),
+            Phase::Starting { .. } => None,
+        }
+    }
+
+    pub(super) fn ready_mut(&mut self) -> Option<&mut Ready> {
+        match &mut self.phase {
+            Phase::Ready(ready) => Some(ready),
+            Phase::Starting { .. } => None,
         }
     }
 }
 
 impl Session {
-    /// Opens a link to the server whose turn it is.
-    pub(super) fn open_link(&mut self, now: Instant) {
-        self.retry_at = None;
-        let Some(url) = self.servers.current().cloned() else {
-            self.end(Error::invalid("servers", "no server is named".to_owned()));
-            return;
-        };
-        self.last_link += 1;
-        let id = LinkId(self.last_link);
+    /// Opens links to the servers that are due. While none serves this client they are opened one
+    /// after the other, a little apart: the first will mostly do, and says who the others are.
+    pub(super) fn open_links(&mut self) {
+        while matches!(self.course, Course::Running) {
+            let reached = self.home.is_some();
+            if !reached && self.now < self.next_open {
+                break;
+            }
+            let id = LinkId(self.last_link + 1);
+            let Some(server) = self.servers.next_due(self.now, reached) else {
+                break;
+            };
+            server.link = Some(id);
+            let url = Arc::clone(server.url());
+            self.last_link = id.0;
+            self.open_link(id, url);
+            self.next_open = self.now + APART;
+        }
+        self.show_state();
+    }
+
+    fn open_link(&mut self, id: LinkId, url: Arc<str>) {
         let step = match &self.config.token {
             Token::Ask => Step::Token,
             Token::Fixed(token) => Step::Opening { token: Some(token.clone()) },
@@ -116,13 +167,22 @@ impl Session {
             Step::Token => Output::Token { link: id },
             _ => Output::Open { link: id, url: Arc::clone(&url) },
         });
-        let limit = Limit::new(now);
+        let limit = Limit::new(self.now);
         let phase = Phase::Starting { step, limit };
         self.links.insert(id, Link { url, phase });
-        self.set_state(State::Connecting);
     }
 
-    pub(super) fn token_ready(&mut self, now: Instant, id: LinkId, token: Option<String>) {
+    /// When the next link is to be opened.
+    pub(super) fn next_open(&self) -> Option<Instant> {
+        if !matches!(self.course, Course::Running) {
+            return None;
+        }
+        let reached = self.home.is_some();
+        let at = self.servers.next_retry(reached)?;
+        Some(if reached { at } else { at.max(self.next_open) })
+    }
+
+    pub(super) fn token_ready(&mut self, id: LinkId, token: Option<String>) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -130,14 +190,14 @@ impl Session {
             && matches!(step, Step::Token)
         {
             *step = Step::Opening { token };
-            *limit = Limit::new(now);
+            *limit = Limit::new(self.now);
             let url = Arc::clone(&link.url);
             self.output(Output::Open { link: id, url });
         }
     }
 
     /// Says `Hello` on a link that is open now.
-    pub(super) fn greet(&mut self, now: Instant, id: LinkId) {
+    pub(super) fn greet(&mut self, id: LinkId) {
         let hello = RequestId(self.next_request);
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -151,20 +211,22 @@ impl Session {
         let payload = Hello {
             token: token.take(),
             versions: Some(vec![VERSION]),
-            session: self.welcome.as_ref().map(|welcome| welcome.session),
+            session: self.life.as_ref().map(|life| life.session),
         };
         *step = Step::Greeting { hello };
-        *limit = Limit::new(now);
+        *limit = Limit::new(self.now);
         self.next_request += 1;
         let mut origin = String::from("client/");
         origin.push_str(self.client.as_str());
         let text = ask::encode(Some(&origin), hello, &Request::Hello(payload));
         self.output(Output::Send { link: id, text });
-        // What every server answers by itself needs no welcome, and may be why there is none.
-        for status in self.flights.of_kind(RequestKind::GetStatus) {
-            self.transmit(status);
+        if self.home.is_none() {
+            // What every server answers by itself needs no welcome, and may be why there is none.
+            for status in self.flights.of_kind(RequestKind::GetStatus) {
+                self.send(status, id);
+            }
+            self.pump();
         }
-        self.pump();
     }
 
     /// The link on which `GetStatus` goes: that of all requests, or one that waits for its welcome.
@@ -176,20 +238,21 @@ impl Session {
     }
 
     /// Takes in a message that answers the `Hello` of a link. Anything else is not expected there.
-    pub(super) fn handle_greeting(&mut self, now: Instant, id: LinkId, message: &Incoming<'_>) {
+    pub(super) fn handle_greeting(&mut self, id: LinkId, message: &Incoming<'_>) {
         match message.r#type.as_ref() {
             tag::WELCOME => match message.read::<Greeting>() {
-                Some(greeting) => self.handle_welcome(now, id, greeting, message.payload),
-                None => self.drop_link(now, id, "unreadable Welcome"),
+                Some(greeting) => self.handle_welcome(id, &greeting, message.payload),
+                None => self.drop_link(id, "unreadable Welcome"),
             },
             tag::ERROR => {
-                let Some((error, retry)) = super::requests::refusal(message) else {
-                    self.drop_link(now, id, "unreadable Error");
+                let Some((error, retry)) = super::answers::refusal(message) else {
+                    self.drop_link(id, "unreadable Error");
                     return;
                 };
-                if retry || error.code == Code::Refused(ErrorCode::Internal) {
-                    self.drop_link(now, id, error.code.as_str());
-                    self.refusal = Some(error);
+                let hindered = retry || error.code == Code::Refused(ErrorCode::Internal);
+                if hindered || self.home.is_some() {
+                    self.drop_link(id, error.code.as_str());
+                    self.refusal = Some(error).filter(|_| self.home.is_none());
                 } else {
                     self.end(error);
                 }
@@ -206,62 +269,63 @@ impl Session {
         }
     }
 
-    fn handle_welcome(&mut self, now: Instant, id: LinkId, greeting: Greeting, text: &str) {
+    fn handle_welcome(&mut self, id: LinkId, greeting: &Greeting, text: &str) {
+        let cluster = greeting.cluster.as_str();
+        let other_life = self.life.as_ref().is_some_and(|life| life.cluster != cluster);
+        if other_life && let Some(home) = self.home {
+            // Either that one is dead and nobody has noticed yet, or these are two clusters.
+            self.drop_link(id, "it belongs to another cluster, or to another life of it");
+            if self.links.get(&home).is_some_and(|home| !home.is_asked()) {
+                self.wake_link(home);
+            }
+            return;
+        }
+        let heartbeat = Duration::from_millis(greeting.heartbeat_ms);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let heartbeat = Duration::from_millis(greeting.heartbeat_ms);
-        link.phase = Phase::Ready { since: now, liveness: Liveness::new(heartbeat, now) };
-        let url = Arc::clone(&link.url);
-        self.home = Some(id);
-        self.refusal = None;
-        let members = greeting.members.iter().map(|member| member.0.as_str());
-        self.servers.learn(members);
-        self.next_request = self.next_request.max(greeting.next_id.0);
-        let before = self.welcome.replace(Welcomed {
-            text: text.to_owned(),
-            cluster: greeting.cluster,
-            session: greeting.session,
-            url: Arc::clone(&url),
+        link.phase = Phase::Ready(Ready {
+            since: self.now,
+            liveness: Liveness::new(heartbeat, self.now),
+            welcome: Arc::from(text),
+            trips: Trips::default(),
+            standing: Standing::default(),
+            considered: false,
+            ping: None,
         });
-        let same_cluster = match (&before, &self.welcome) {
-            (Some(before), Some(now)) => before.cluster == now.cluster,
-            _ => true,
-        };
-        if !same_cluster {
-            self.watches.handle_new_cluster();
+        let links = &self.links;
+        let serves = |link| links.get(&link).is_some_and(|it| it.ready().is_some());
+        let astray = self.now + self.backoff.max();
+        let members = &greeting.members;
+        for unwanted in self.servers.learn(id, greeting.node, members, astray, self.home, serves) {
+            self.output(Output::Close { link: unwanted, code: NORMAL });
+            self.forget_link(unwanted);
         }
-        if !greeting.resumed || !same_cluster {
-            self.life.0 += 1;
-            self.held.handle_new_life();
-        }
-        self.set_state(State::Connected);
-        if let Some(before) = before.filter(|before| before.url != url) {
-            let reason = std::mem::take(&mut self.lost);
-            self.event(Event::Failover { from: before.url, to: url, reason });
-        }
-        self.resend();
+        self.refusal = None;
+        self.next_request = self.next_request.max(greeting.next_id.0);
+        self.begin_life(cluster, greeting.session);
+        if self.links.get(&id).is_some() {
+            if self.home.is_none() {
+                self.set_home(id);
+            }
+            // How far is it? The answer may make it home.
+            self.ping(id);
+        } // else another link to that server serves already
         self.pump();
+        self.open_links();
     }
 
-    /// This server shuts down: another takes its place, at once if there is one.
-    pub(super) fn handle_going_away(&mut self, now: Instant, id: LinkId) {
-        self.drop_link(now, id, "going away");
-        if self.servers.has_others() && self.retry_at.is_some() {
-            self.open_link(now);
-        }
-    }
-
-    pub(super) fn link_closed(&mut self, now: Instant, id: LinkId, code: u16) {
+    pub(super) fn link_closed(&mut self, id: LinkId, code: u16) {
         let Some(link) = self.links.get(&id) else {
             return;
         };
         // A token may expire while the link stands; another one may do.
-        let renewable = matches!(link.phase, Phase::Ready { .. })
+        let renewable = matches!(link.phase, Phase::Ready(_))
             && matches!(self.config.token, Token::Ask)
             && code == CloseCode::Unauthenticated.code();
-        if close::may_reconnect(code) || renewable {
-            self.lose(now, id, &closed_with(code));
+        let elsewhere = self.another_link(&[id]).is_some();
+        if close::may_reconnect(code) || renewable || elsewhere {
+            self.lose(id, &closed_with(code));
             return;
         }
         self.links.remove(&id);
@@ -276,42 +340,75 @@ impl Session {
     }
 
     /// Closes a link and opens another later.
-    pub(super) fn drop_link(&mut self, now: Instant, id: LinkId, why: &str) {
+    pub(super) fn drop_link(&mut self, id: LinkId, why: &str) {
         self.output(Output::Close { link: id, code: NORMAL });
-        self.lose(now, id, why);
+        self.lose(id, why);
     }
 
-    /// A link is gone: the next server is tried after a while.
-    pub(super) fn lose(&mut self, now: Instant, id: LinkId, why: &str) {
-        let Some(link) = self.links.remove(&id) else {
+    /// A link is gone: its server is tried again after a while, what was under way on it goes to
+    /// another at once.
+    pub(super) fn lose(&mut self, id: LinkId, why: &str) {
+        let Some(link) = self.links.get(&id) else {
             return;
         };
-        match link.phase {
-            Phase::Ready { since, .. } if now.since(since) >= self.backoff.max() => {
-                self.failures = 1;
-            }
-            _ => self.failures = self.failures.saturating_add(1),
-        }
+        let since = link.ready().map(|ready| ready.since);
+        let steady = since.is_some_and(|since| self.now.since(since) >= self.backoff.max());
+        let failures = self.servers.lost(id, steady);
+        let delay = self.backoff.delay(failures, &mut self.random);
+        self.servers.retry(id, self.now + delay);
         if self.home == Some(id) {
             self.home = None;
             why.clone_into(&mut self.lost);
-            self.handle_home_lost();
         }
-        if matches!(self.course, Course::Running) {
-            self.servers.advance();
-            let delay = self.backoff.delay(self.failures, &mut self.random);
-            self.retry_at = Some(now + delay);
-            self.set_state(State::Disconnected);
-        }
+        self.forget_link(id);
+        // The next server need not wait for its turn.
+        self.next_open = self.now;
+        self.choose_home();
         self.finish_closing();
+        self.open_links();
     }
 
-    /// Asks whether anyone is there. The answer counts as any other message does.
+    /// A link is gone, and what was awaited on it.
+    fn forget_link(&mut self, id: LinkId) {
+        self.links.remove(&id);
+        self.watches.handle_link_lost(id);
+        self.held.handle_link_lost(id);
+        for flight in self.flights.handle_link_lost(id) {
+            // An `Unsubscribe` has come true with the end of its link; a `Subscribe` is made anew.
+            if let super::flights::Owner::Call(call) = flight.owner {
+                self.finish_call(call, Ok("{}".to_owned()));
+            }
+        }
+        self.rescue(None, false);
+    }
+
+    /// Asks whether anyone is there. The answer counts as any other message does, and shows how far
+    /// away the server is.
     pub(super) fn ping(&mut self, link: LinkId) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
+        let now = self.now;
+        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut) {
+            ready.ping.get_or_insert((id, now));
+        }
         let text = ask::encode(None, id, &Request::Ping);
         self.output(Output::Send { link, text });
+    }
+
+    /// A `Pong` came, which any server says by itself.
+    pub(super) fn handle_pong(&mut self, link: LinkId, id: RequestId) {
+        let now = self.now;
+        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut)
+            && let Some((_, sent)) = ready.ping.take_if(|(ping, _)| *ping == id)
+        {
+            let new = !std::mem::replace(&mut ready.considered, true);
+            let back = ready.standing.handle_alive();
+            if !back {
+                // A server that was stopped is not far away.
+                ready.trips.measured(now.since(sent));
+            }
+            self.consider(link, new || back);
+        }
     }
 
     /// Ends a closing session once nothing is left to take back, or nowhere to do it.
@@ -329,13 +426,22 @@ impl Session {
             return;
         }
         self.home = None;
-        self.retry_at = None;
         while let Some((link, _)) = self.links.pop_first() {
             self.output(Output::Close { link, code: NORMAL });
         }
         self.fail_all(&why);
         self.course = Course::Closed(why);
         self.set_state(State::Closed);
+    }
+
+    /// Tells how the session stands, if that is something new.
+    pub(super) fn show_state(&mut self) {
+        self.set_state(match (&self.course, self.home) {
+            (Course::Closed(_), _) => State::Closed,
+            (_, Some(_)) => State::Connected,
+            (_, None) if self.links.is_empty() => State::Disconnected,
+            (_, None) => State::Connecting,
+        });
     }
 }
 
@@ -349,3 +455,5 @@ fn closed_with(code: u16) -> String {
 const NORMAL: u16 = 1000;
 /// How long each step of opening a link may take.
 const STEP: Duration = Duration::from_secs(5);
+/// How far apart links are opened while no server has welcomed the session.
+const APART: Duration = Duration::from_millis(250);

@@ -87,7 +87,12 @@ impl Liveness {
 
     /// Whether an answer to a wake-up is awaited, or something came within a second.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.grace.is_some() || now.since(self.heard) < GRACE
+        self.is_asked() || now.since(self.heard) < GRACE
+    }
+
+    /// Whether an answer to a wake-up is awaited.
+    pub(super) fn is_asked(&self) -> bool {
+        self.grace.is_some()
     }
 }
 

@@ -1,22 +1,17 @@
 //! The life of requests: sending, answers, retries, giving up.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::Stage;
-use super::event::{CallId, ChangeKind, Code, Error, Event, LinkId, Output};
+use super::event::{CallId, Code, Error, Event, LinkId, Output};
 use super::flights::{Flight, Owner};
 use super::held::{self, Outcome};
-use super::{Course, Session};
+use super::link::Link;
+use super::{Course, Session, trips};
 use crate::codec::ask;
-use crate::codec::json::Write as _;
-use crate::codec::reply::{Incoming, More, Part, Refusal};
 use crate::id::RequestId;
 use crate::limits;
-use crate::message::{
-    Change, ErrorCode, Request, RequestKind, SessionReplaced, Unsubscribe, UserAddress, tag,
-};
-use crate::time::Instant;
+use crate::message::{ErrorCode, Request, RequestKind};
 
 impl Session {
     /// Whether a new call may begin; if not, it is done.
@@ -37,21 +32,21 @@ impl Session {
     /// Sends what may be sent now: first what restores registrations, then subscriptions, then
     /// calls in their order.
     pub(super) fn pump(&mut self) {
-        if self.home.is_none() {
+        let Some(home) = self.home else {
             if self.any_open_link().is_some() {
                 while let Some((call, status)) = self.calls.next_status() {
                     self.issue(status, Owner::Call(call));
                 }
             }
             return;
-        }
+        };
         while self.flights.has_room() {
-            let Some(request) = self.held.next_work(self.life) else {
+            let Some(request) = self.held.next_work(self.life_number()) else {
                 break;
             };
             self.issue(request, Owner::Keeper);
         }
-        while let Some((watch, subscribe)) = self.watches.next_pending() {
+        while let Some((watch, subscribe)) = self.watches.next_pending(home) {
             self.issue(Request::Subscribe(subscribe), Owner::Watch(watch));
         }
         while let Some((call, request)) = self.calls.next_ready(self.flights.has_room()) {
@@ -59,213 +54,148 @@ impl Session {
         }
     }
 
-    /// Sends a request for the first time.
+    /// Sends a request for the first time, on the link that all go to.
     pub(super) fn issue(&mut self, request: Request, owner: Owner) {
+        if let Some(link) = self.any_open_link() {
+            self.issue_on(link, request, owner);
+        }
+    }
+
+    /// Sends a request for the first time.
+    pub(super) fn issue_on(&mut self, link: LinkId, request: Request, owner: Owner) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        self.flights.insert(id, request, owner, self.life);
+        self.flights.insert(id, request, owner, self.life_number());
         if let Owner::Call(call) = owner {
             self.calls.set_sent(call, id);
         }
-        self.transmit(id);
+        self.send(id, link);
     }
 
-    /// Sends a request that is under way, on the link of the time.
-    pub(super) fn transmit(&mut self, id: RequestId) {
-        let any = self.any_open_link();
+    /// Sends a copy of a request that is under way.
+    pub(super) fn send(&mut self, id: RequestId, link: LinkId) {
         let Some(flight) = self.flights.get_mut(id) else {
-            return;
-        };
-        let kind = flight.request.kind();
-        let Some(link) = (if kind == RequestKind::GetStatus { any } else { self.home }) else {
             return;
         };
         let text = ask::encode(None, id, &flight.request);
         if text.len() > limits::MESSAGE_BYTES {
             // The server would close the link over it, for every call.
             let message = "the request is larger than a message may be".to_owned();
-            let field = match kind {
+            let field = match flight.request.kind() {
                 RequestKind::GetUserAddress | RequestKind::Subscribe => "usernames",
                 _ => "payload",
             };
             self.settle(id, Err(Error::invalid(field, message)));
             return;
         }
+        if flight.refusal.take().is_some() {
+            flight.refused_by.clear(); // a pause is over
+        }
+        flight.forget_copy(link);
+        let patience = match self.links.get_mut(&link).and_then(Link::ready_mut) {
+            Some(ready) => {
+                ready.trips.sent(id, self.now);
+                ready.trips.patience()
+            }
+            None => trips::LONGEST,
+        };
+        flight.copies.push(link);
+        self.flights.set_due(id, self.now + patience);
         self.output(Output::Send { link, text });
     }
 
-    /// Sends everything under way again, on a new link.
-    pub(super) fn resend(&mut self) {
-        for id in self.flights.resend() {
-            self.transmit(id);
-        }
-    }
-
-    pub(super) fn retry_due(&mut self, now: Instant) {
-        if self.home.is_none() {
-            return;
-        }
-        while let Some(id) = self.flights.take_due(now) {
-            self.transmit(id);
-        }
-    }
-
-    /// The link that requests went to is gone.
-    pub(super) fn handle_home_lost(&mut self) {
-        self.watches.handle_link_lost();
-        for flight in self.flights.handle_link_lost() {
-            // An `Unsubscribe` has come true with the end of its link; a `Subscribe` is made anew.
-            if let Owner::Call(call) = flight.owner {
-                self.finish_call(call, Ok("{}".to_owned()));
-            }
-        }
-    }
-
-    /// Takes in a message.
-    pub(super) fn receive(&mut self, now: Instant, link: LinkId, text: &str) {
-        if self.links.get(&link).is_none() {
-            return;
-        }
-        let Some(message) = Incoming::decode(text) else {
-            self.drop_link(now, link, "unreadable message");
-            return;
-        };
-        if self.home == Some(link) {
-            match message.id {
-                Some(id) => self.handle_reply(now, id, &message),
-                None => self.handle_push(now, link, &message),
-            }
-            self.pump();
-            self.finish_closing();
-        } else if message.id.is_some() && message.id == self.awaited_hello(link) {
-            self.handle_greeting(now, link, &message);
-        } else if let Some(id) = message.id
-            && self.any_open_link() == Some(link)
-        {
-            self.handle_reply(now, id, &message);
-            self.finish_closing();
-        }
-    }
-
-    fn handle_push(&mut self, now: Instant, link: LinkId, message: &Incoming<'_>) {
-        match message.r#type.as_ref() {
-            tag::GOING_AWAY => self.handle_going_away(now, link),
-            tag::SESSION_REPLACED => {
-                let Some(SessionReplaced { username, device }) = message.read() else {
-                    return;
-                };
-                let key = (username, device);
-                self.held.handle_replaced(&key);
-                let (username, device) = key;
-                self.event(Event::SessionReplaced { username, device });
-            }
-            other => {
-                let Some(kind) = ChangeKind::from_tag(other) else {
-                    return; // of a newer server
-                };
-                let Some(change) = message.read::<Change>() else {
-                    // Leaving it out would leave a gap that nobody sees.
-                    self.drop_link(now, link, "unreadable change");
-                    return;
-                };
-                let origin = origin(message);
-                if let Some(event) = self.watches.handle_change(kind, change, &origin) {
-                    self.event(event);
+    /// Looks after what is due: sends it again after a pause, asks elsewhere what is late.
+    pub(super) fn look_after_due(&mut self) {
+        while let Some(id) = self.flights.take_due(self.now) {
+            let Some(flight) = self.flights.get_mut(id) else {
+                continue;
+            };
+            let Some(last) = flight.copies.last().copied() else {
+                if let Some(home) = self.home {
+                    self.send(id, home);
                 }
+                continue;
+            };
+            let of_link = flight.is_of_link();
+            if flight.refusal.is_some() {
+                self.ask_link_again(id, last);
+                continue;
+            }
+            self.handle_late(last);
+            let Some(flight) = self.flights.get_mut(id) else {
+                continue;
+            };
+            if flight.copies.last() != Some(&last) {
+                continue; // it was moved with all the others
+            }
+            let tried = flight.copies.clone();
+            let elsewhere = if of_link { None } else { self.another_link(&tried) };
+            if let Some(link) = elsewhere {
+                self.send(id, link);
+            } else {
+                let ready = self.links.get(&last).and_then(Link::ready);
+                let patience = ready.map_or(trips::LONGEST, |it| it.trips.patience());
+                self.flights.set_due(id, self.now + patience);
             }
         }
     }
 
-    fn handle_reply(&mut self, now: Instant, id: RequestId, message: &Incoming<'_>) {
-        let Some(flight) = self.flights.get_mut(id) else {
-            return; // a late or second copy
-        };
-        let answer = message.r#type.as_ref();
-        if answer == tag::ERROR {
-            match refusal(message) {
-                Some((error, true)) => self.plan_retry(now, id, error, retry_after(message)),
-                Some((error, false)) => self.settle(id, Err(error)),
-                None => self.settle(id, Err(unreadable())),
-            }
-            return;
-        }
-        let kind = flight.request.kind();
-        let continues = answer == tag::USERS && flight.parts.is_some();
-        if !continues && Some(answer) != reply_tag(kind) {
-            self.settle(id, Err(unreadable()));
-            return;
-        }
-        let in_parts = kind == RequestKind::Subscribe
-            || continues
-            || (kind == RequestKind::GetUserAddress
-                && message.read::<More>().is_some_and(|More(more)| more));
-        if in_parts {
-            self.handle_part(id, message);
-        } else {
-            self.settle(id, Ok(message.payload.to_owned()));
-        }
-    }
-
-    /// Takes in a part of a large answer, and the answer with its last.
-    fn handle_part(&mut self, id: RequestId, message: &Incoming<'_>) {
-        let Some(flight) = self.flights.get_mut(id) else {
-            return;
-        };
-        let Some(part) = message.read::<Part>() else {
-            self.settle(id, Err(unreadable()));
-            return;
-        };
-        let more = part.more;
-        match &mut flight.parts {
-            Some(parts) => {
-                parts.users.extend(part.users);
-                parts.unknown.extend(part.unknown);
-            }
-            none => *none = Some(part),
-        }
-        if more {
-            return;
-        }
-        let Some(answer) = flight.parts.take() else {
-            return;
-        };
-        match flight.owner {
-            Owner::Watch(watch) => {
+    /// What only means a link was refused on it for a while. A watch whose home is another one by now
+    /// is subscribed there instead, one that is gone is not subscribed.
+    fn ask_link_again(&mut self, id: RequestId, link: LinkId) {
+        let owner = self.flights.get_mut(id).map(|flight| flight.owner);
+        match owner {
+            Some(Owner::Watch(watch))
+                if self.home != Some(link) || !self.watches.contains(watch) =>
+            {
                 self.flights.remove(id);
-                let Some(subscription) = answer.subscription else {
-                    self.refuse_watch(watch, unreadable());
-                    return;
-                };
-                let origin = origin(message);
-                let told = self.watches.handle_subscribed(watch, subscription, answer, &origin);
-                match told {
-                    Some((events, call)) => {
-                        if let Some(call) = call {
-                            self.finish_call(call, Ok("{}".to_owned()));
-                        }
-                        for event in events {
-                            self.event(event);
-                        }
-                    }
-                    None => {
-                        let request = Request::Unsubscribe(Unsubscribe { subscription });
-                        self.issue(request, Owner::Nobody);
-                    }
-                }
+                self.watches.handle_answered(watch, link);
             }
-            _ => self.settle(id, Ok(join(answer))),
+            _ => self.send(id, link),
         }
     }
 
-    fn plan_retry(&mut self, now: Instant, id: RequestId, error: Error, after: Duration) {
+    /// One copy of a request was not applied, for now.
+    pub(super) fn handle_refusal(
+        &mut self,
+        link: LinkId,
+        id: RequestId,
+        error: Error,
+        after: Duration,
+    ) {
+        let no_quorum = error.code == Code::Refused(ErrorCode::NoQuorum);
+        if no_quorum {
+            self.handle_no_quorum(link);
+        }
         let Some(flight) = self.flights.get_mut(id) else {
             return;
         };
         flight.uncertain |= error.code == Code::Refused(ErrorCode::OutcomeUnknown);
-        let failures = flight.retries + 1;
-        let delay = self.backoff.delay(failures, &mut self.random);
-        let at = now + delay.max(after.min(LONGEST_WAIT));
-        self.flights.retry_at(id, at, error);
+        if !flight.copies.contains(&link) {
+            return;
+        }
+        if !flight.is_of_link() {
+            flight.forget_copy(link);
+            if no_quorum {
+                flight.refused_by.push(link);
+            }
+            if !flight.copies.is_empty() {
+                return; // another copy may be answered
+            }
+            if no_quorum {
+                let tried = flight.refused_by.clone();
+                if let Some(other) = self.another_link(&tried) {
+                    return self.send(id, other);
+                }
+            }
+        }
+        let Some(flight) = self.flights.get_mut(id) else {
+            return;
+        };
+        flight.refusal = Some(error);
+        flight.retries = flight.retries.saturating_add(1);
+        let delay = self.backoff.delay(flight.retries, &mut self.random);
+        self.flights.set_due(id, self.now + delay.max(after.min(LONGEST_WAIT)));
     }
 
     /// A request has its outcome.
@@ -274,12 +204,12 @@ impl Session {
             return;
         };
         if let Some(key) = held::key(&flight.request) {
-            let lost = self.registration_lost(&key, &flight, &result);
+            let told = self.registration_event(&key, &flight, &result);
             let outcome = self.outcome(&key, &flight, &result);
             if let Some(next) = self.held.settle(&key, outcome) {
                 self.calls.make_ready(next);
             }
-            if let Some(event) = lost {
+            if let Some(event) = told {
                 self.event(event);
             }
         }
@@ -290,24 +220,24 @@ impl Session {
         }
     }
 
-    fn registration_lost(
+    /// What to tell of a registration that the session makes again by itself.
+    fn registration_event(
         &self,
         key: &held::Key,
         flight: &Flight,
         result: &Result<String, Error>,
     ) -> Option<Event> {
-        match (&flight.request, result) {
-            (Request::ConnectUser(registration), Err(error))
-                if flight.owner == Owner::Keeper && self.held.wants(key, registration) =>
-            {
-                Some(Event::RegistrationLost {
-                    username: key.0.clone(),
-                    device: key.1.clone(),
-                    error: error.clone(),
-                })
-            }
-            _ => None,
+        let Request::ConnectUser(registration) = &flight.request else {
+            return None;
+        };
+        if flight.owner != Owner::Keeper || !self.held.wants(key, registration) {
+            return None;
         }
+        let (username, device) = key.clone();
+        Some(match result {
+            Ok(_) => Event::RegistrationRenewed { username, device },
+            Err(error) => Event::RegistrationLost { username, device, error: error.clone() },
+        })
     }
 
     fn outcome(&self, key: &held::Key, flight: &Flight, result: &Result<String, Error>) -> Outcome {
@@ -333,29 +263,35 @@ impl Session {
         }
     }
 
-    fn refuse_watch(&mut self, watch: super::WatchId, error: Error) {
+    pub(super) fn refuse_watch(&mut self, watch: super::WatchId, error: Error) {
         match self.watches.remove(watch) {
             Some((_, Some(call))) => self.finish_call(call, Err(error)),
-            Some((_, None)) => self.event(Event::WatchEnded { watch, error }),
+            Some((number, None)) => {
+                self.event(Event::WatchEnded { watch, error });
+                if let Some(number) = number {
+                    // It was to move; where it was it is granted still.
+                    self.end_subscription(number, Owner::Nobody);
+                }
+            }
             None => {}
         }
     }
 
-    pub(super) fn expire_calls(&mut self, now: Instant) {
+    pub(super) fn expire_calls(&mut self) {
         while let Some((call, deadline)) = self.calls.first() {
-            if self.with_grace(deadline) > now {
+            if self.with_grace(deadline) > self.now {
                 return;
             }
-            self.give_up(now, call);
+            self.give_up(call);
         }
     }
 
     /// A call ran out of time: what it asked may still be under way.
-    fn give_up(&mut self, now: Instant, call: CallId) {
+    fn give_up(&mut self, call: CallId) {
         let error = match self.calls.stage(call) {
             Some(Stage::Sent(id)) => {
                 let id = *id;
-                self.abandon(now, id)
+                self.abandon(id)
             }
             Some(Stage::Queued(request)) => {
                 let key = held::key(request);
@@ -369,6 +305,7 @@ impl Session {
                 self.watches.remove(watch);
                 self.not_sent()
             }
+            Some(Stage::Ending) => Error::new(Code::Timeout, "no answer in time"),
             None => return,
         };
         self.finish_call(call, Err(error));
@@ -385,26 +322,26 @@ impl Session {
     }
 
     /// The call of a request gives up. A write that may have been applied goes on without it.
-    fn abandon(&mut self, now: Instant, id: RequestId) -> Error {
+    fn abandon(&mut self, id: RequestId) -> Error {
         let timeout = Error::new(Code::Timeout, "no answer in time");
         let Some(flight) = self.flights.get_mut(id) else {
             return timeout;
         };
-        let last = flight.retry.as_ref().map(|(_, error)| error.clone());
-        let write = flight.request.kind().is_write();
-        if !write || (last.is_some() && !flight.uncertain) {
-            flight.owner = Owner::Nobody;
+        flight.owner = Owner::Nobody;
+        let last = flight.refusal.clone();
+        if !flight.request.kind().is_write() {
             let error = last.unwrap_or(timeout);
-            // Not applied, as far as anyone will ask.
             self.settle(id, Err(error.clone()));
             return error;
         }
-        flight.owner = Owner::Nobody;
-        if flight.retry.is_none() {
-            let delay = self.backoff.delay(flight.retries + 1, &mut self.random);
-            self.flights.retry_at(id, now + delay, timeout.clone());
+        match last {
+            // Not applied, as far as anyone will ask.
+            Some(error) if !flight.uncertain => {
+                self.settle(id, Err(error.clone()));
+                error
+            }
+            _ => Error::new(Code::Timeout, "no answer in time; it may have been applied"),
         }
-        timeout
     }
 
     /// Ends every call; what was sent goes on without them.
@@ -422,7 +359,7 @@ impl Session {
                         self.held.leave(&key, call);
                     }
                 }
-                Some(Stage::Subscribing(_)) | None => {}
+                Some(Stage::Subscribing(_) | Stage::Ending) | None => {}
             }
             self.finish_call(call, Err(why.clone()));
         }
@@ -441,63 +378,6 @@ impl Session {
     pub(super) fn done(&mut self, call: CallId, result: Result<String, Error>) {
         self.event(Event::Done { call, result });
     }
-}
-
-/// What an `Error` says, and whether to try again.
-pub(super) fn refusal(message: &Incoming<'_>) -> Option<(Error, bool)> {
-    let refusal: Refusal = message.read()?;
-    let error =
-        Error { code: Code::Refused(refusal.code), field: refusal.field, message: refusal.message };
-    Some((error, refusal.retry))
-}
-
-fn retry_after(message: &Incoming<'_>) -> Duration {
-    let after: Option<u64> = message.read::<Refusal>().and_then(|refusal| refusal.retry_after_ms);
-    Duration::from_millis(after.unwrap_or(0))
-}
-
-/// The type of the reply to a request.
-fn reply_tag(kind: RequestKind) -> Option<&'static str> {
-    Some(match kind {
-        RequestKind::Hello => return None,
-        RequestKind::ConnectUser => tag::CONNECTED,
-        RequestKind::DisconnectUser => tag::DISCONNECTED,
-        RequestKind::GetUserAddress => tag::USER_ADDRESS,
-        RequestKind::GetSequenceNumber => tag::SEQUENCE_NUMBER,
-        RequestKind::Subscribe => tag::SUBSCRIBED,
-        RequestKind::Unsubscribe => tag::UNSUBSCRIBED,
-        RequestKind::GetStatus => tag::STATUS,
-        RequestKind::Ping => tag::PONG,
-    })
-}
-
-/// One `UserAddress` of all its parts. A user split between two parts becomes one again.
-fn join(answer: Part) -> String {
-    let mut users: Vec<crate::message::User> = Vec::new();
-    for user in answer.users {
-        match users.last_mut() {
-            Some(last) if last.username == user.username => last.addresses.extend(user.addresses),
-            _ => users.push(user),
-        }
-    }
-    let whole = UserAddress {
-        users,
-        unknown: answer.unknown,
-        revision: answer.revision.unwrap_or_default(),
-        more: false,
-    };
-    let mut text = String::new();
-    whole.write(&mut text);
-    text
-}
-
-fn origin(message: &Incoming<'_>) -> Arc<str> {
-    Arc::from(message.origin.as_deref().unwrap_or_default())
-}
-
-fn unreadable() -> Error {
-    let code = Code::Refused(ErrorCode::Internal);
-    Error::new(code, "the server's answer could not be read")
 }
 
 /// The longest wait before a retry that a server may ask for.

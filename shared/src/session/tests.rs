@@ -2,9 +2,11 @@
 //! the files below, those against a model of a server in `model`.
 
 mod calls;
+mod failover;
 mod links;
 mod model;
 mod registrations;
+mod servers;
 mod watches;
 
 use std::time::Duration;
@@ -19,9 +21,21 @@ use crate::message::{GetSequenceNumber, GetUserAddress, Ip};
 /// - `1< ConnectUser#3 {…}`: a message sent on link 1
 /// - `done 2 ok {…}`, `done 2 timeout`: calls
 /// - `state connected`, `+ann:tv@7`, `=ann:tv@8`, `-ann:tv@9 left`, and events by their names
+///
+/// The `Ping` after each welcome, which measures the distance, is answered at once (it took no time)
+/// and left out, as is its number: the others count as if there were none. With `keep_pings` it is left
+/// to the test.
 struct Rig {
     session: Session,
     now_ms: u64,
+    said: Vec<Output>,
+    /// The ids of what was left out.
+    left_out: Vec<u64>,
+    keep_pings: bool,
+    /// How many servers there are, for [`Rig::join`].
+    size: u64,
+    /// Links and the ids of their `Hello`s.
+    hellos: Vec<(u64, u64)>,
 }
 
 impl Rig {
@@ -31,6 +45,10 @@ impl Rig {
     }
 
     fn with(servers: &str, token: Token) -> Self {
+        Self::seeded(servers, token, SEED)
+    }
+
+    fn seeded(servers: &str, token: Token, seed: u64) -> Self {
         let delay = Duration::from_millis(100);
         let config = Config {
             servers: servers.split_whitespace().map(str::to_owned).collect(),
@@ -40,8 +58,9 @@ impl Rig {
             ..Config::default()
         };
         let client = ClientId::new("me").unwrap();
-        let session = Session::new(config, client, 1, 0, Instant::from_millis(0));
-        Self { session, now_ms: 0 }
+        let session = Session::new(config, client, seed, 0, Instant::from_millis(0));
+        let (said, left_out, hellos) = Default::default();
+        Self { session, now_ms: 0, said, left_out, keep_pings: false, size: 0, hellos }
     }
 
     /// One that a server has welcomed, on link 1.
@@ -53,11 +72,41 @@ impl Rig {
         rig
     }
 
+    /// One with links to `size` servers: 1 at `ws://a`, 2 at `ws://b` and so on. The first is its home,
+    /// which chance decides: some seed has it so. Ids are used up to `size`.
+    fn cluster(size: u64) -> Self {
+        let is_at_home = |rig: &Self| rig.home() == Some(1);
+        (0..).map(|seed| Self::cluster_by(seed, size)).find(is_at_home).unwrap()
+    }
+
+    fn cluster_by(seed: u64, size: u64) -> Self {
+        let mut rig = Self::seeded("ws://a", Token::None, seed);
+        rig.size = size;
+        for link in 1..=size {
+            rig.open(link);
+            rig.join(link, link);
+        }
+        rig.drain();
+        rig
+    }
+
+    /// A server answers the `Hello` of a link, and names all of the cluster.
+    fn join(&mut self, link: u64, node: u64) {
+        let members = members(1..=self.size);
+        self.welcome(link, &format!(r#","node":{node},"members":[{members}]"#));
+    }
+
+    /// The link that requests go to.
+    fn home(&self) -> Option<u64> {
+        self.session.home.map(|home| home.0)
+    }
+
     fn now(&self) -> Instant {
         Instant::from_millis(self.now_ms)
     }
 
     fn open(&mut self, link: u64) {
+        self.hellos.push((link, self.session.next_request));
         self.session.handle_opened(self.now(), LinkId(link));
     }
 
@@ -70,7 +119,15 @@ impl Rig {
     }
 
     /// A reply: `reply(1, 5, "Pong", "{}")`.
-    fn reply(&mut self, link: u64, id: u64, tag: &str, payload: &str) {
+    fn reply(&mut self, link: u64, shown: u64, tag: &str, payload: &str) {
+        let mut id = shown;
+        for left_out in &self.left_out {
+            id += u64::from(*left_out <= id);
+        }
+        self.reply_to(link, id, tag, payload);
+    }
+
+    fn reply_to(&mut self, link: u64, id: u64, tag: &str, payload: &str) {
         self.text(
             link,
             &format!(r#"{{"type":"{tag}","origin":"server/1","id":{id},"payload":{payload}}}"#),
@@ -86,14 +143,33 @@ impl Rig {
         self.text(link, &format!(r#"{{"type":"{tag}","origin":"server/1","payload":{payload}}}"#));
     }
 
-    /// Answers the last `Hello`. What `more` says comes later in the object, and so counts.
+    /// Answers the `Hello` of a link. What `more` says comes later in the object, and so counts.
     fn welcome(&mut self, link: u64, more: &str) {
-        let hello = self.session.next_request - 1;
+        let hello = self.hellos.iter().rfind(|(it, _)| *it == link).unwrap().1;
         let payload = format!(
             r#"{{"node":1,"client":"me","cluster":"c","session":5,"resumed":false,"next_id":1,
                 "members":[],"heartbeat_ms":5000{more}}}"#
         );
-        self.reply(link, hello, "Welcome", &payload);
+        self.reply_to(link, hello, "Welcome", &payload);
+        self.poll();
+        let is_ping = |output: &Output| match output {
+            Output::Send { link: on, text } if on.0 == link => {
+                let message: serde_json::Value = serde_json::from_str(text).unwrap();
+                (message["type"] == "Ping").then(|| message["id"].as_u64().unwrap())
+            }
+            _ => None,
+        };
+        if !self.keep_pings
+            && let Some(at) = self.said.iter().rposition(|output| is_ping(output).is_some())
+        {
+            let id = is_ping(&self.said.remove(at)).unwrap();
+            self.left_out.push(id);
+            self.reply_to(link, id, "Pong", "{}");
+        }
+    }
+
+    fn poll(&mut self) {
+        self.said.extend(std::iter::from_fn(|| self.session.poll_output()));
     }
 
     /// Lets time pass, every deadline in time.
@@ -152,9 +228,22 @@ impl Rig {
         self.session.subscribe(self.now(), filter).1
     }
 
+    /// The numbers of the links and their URLs that are to be opened, of what was said since the last
+    /// time.
+    fn opened(&mut self) -> Vec<(u64, String)> {
+        let opened = |line: String| {
+            let (link, url) = line.strip_prefix("open ")?.split_once(' ')?;
+            Some((link.parse().unwrap(), url.to_owned()))
+        };
+        self.drain().into_iter().filter_map(opened).collect()
+    }
+
     /// Everything said since the last time.
     fn drain(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.session.poll_output()).map(|output| describe(&output)).collect()
+        self.poll();
+        let shown =
+            |id: u64| id - self.left_out.iter().filter(|left_out| **left_out < id).count() as u64;
+        std::mem::take(&mut self.said).iter().map(|output| describe(output, &shown)).collect()
     }
 
     #[track_caller]
@@ -163,14 +252,26 @@ impl Rig {
     }
 }
 
-fn describe(output: &Output) -> String {
+/// The seed with which the first of two servers is tried first.
+const SEED: u64 = 2;
+/// These servers as `Welcome` names them: 1 at `ws://a`, 2 at `ws://b` and so on.
+fn members(nodes: impl IntoIterator<Item = u64>) -> String {
+    let member = |node| {
+        let letter = char::from(b'a' + (node as u8 - 1));
+        format!(r#"{{"node":{node},"url":"ws://{letter}"}}"#)
+    };
+    nodes.into_iter().map(member).collect::<Vec<_>>().join(",")
+}
+
+fn describe(output: &Output, shown: &dyn Fn(u64) -> u64) -> String {
     match output {
         Output::Token { link } => format!("token {}", link.0),
         Output::Open { link, url } => format!("open {} {url}", link.0),
         Output::Close { link, code } => format!("close {} {code}", link.0),
         Output::Send { link, text } => {
             let message: serde_json::Value = serde_json::from_str(text).unwrap();
-            let (tag, id) = (message["type"].as_str().unwrap(), &message["id"]);
+            let (tag, id) = (message["type"].as_str().unwrap(), message["id"].as_u64().unwrap());
+            let id = shown(id);
             format!("{}< {tag}#{id} {}", link.0, message["payload"])
         }
         Output::Event(event) => describe_event(event),
@@ -189,6 +290,7 @@ fn describe_event(event: &Event) -> String {
         Event::WatchEnded { watch, error } => format!("ended {} {}", watch.0, error.code.as_str()),
         Event::Failover { from, to, reason } => format!("failover {from} {to}: {reason}"),
         Event::SessionReplaced { username, .. } => format!("replaced {username}"),
+        Event::RegistrationRenewed { username, .. } => format!("renewed {username}"),
         Event::RegistrationLost { username, error, .. } => {
             format!("lost {username} {}", error.code.as_str())
         }

@@ -1,24 +1,29 @@
 //! The subscriptions: what each asked for, who is there, and up to which revision that is true.
 //!
-//! A watch outlives links; on each it has another number. Owns no request and no link.
+//! A watch outlives links; on each it has another number. While it moves it is subscribed on two: each
+//! of them tells every change after where it began, in order, so whoever tells one first is believed.
+//! Owns no request and no link.
 
 use std::sync::Arc;
 
-use super::event::{CallId, ChangeKind, Event, WatchChange, WatchId};
+use super::event::{CallId, ChangeKind, Event, LinkId, WatchChange, WatchId};
 use super::table::Table;
 use super::view::View;
 use crate::codec::reply::Part;
 use crate::id::{Revision, SubscriptionId};
 use crate::message::{Change, Filter, Subscribe};
 
+/// By what a subscription is known: the number is of its link only.
+pub(super) type Number = (LinkId, SubscriptionId);
+
 /// All watches.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     watches: Table<WatchId, Watch>,
-    /// Those to be subscribed on the present link.
+    /// Those to be subscribed at home.
     pending: Table<WatchId, ()>,
-    /// Which watch a subscription of the present link is.
-    numbers: Table<SubscriptionId, WatchId>,
+    /// Which watch a subscription of a link is.
+    numbers: Table<Number, WatchId>,
     last: u64,
 }
 
@@ -27,9 +32,23 @@ struct Watch {
     filter: Filter,
     /// The call that waits for the first answer.
     call: Option<CallId>,
-    number: Option<SubscriptionId>,
+    /// Its subscription.
+    number: Option<Number>,
+    /// The link on which it was asked for, while that is not answered.
+    asked: Option<LinkId>,
     view: View,
     progress: Progress,
+}
+
+/// What comes of a granted subscription.
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    /// What to tell.
+    pub(super) events: Vec<Event>,
+    /// The call that it ends.
+    pub(super) call: Option<CallId>,
+    /// The subscription before, which is not needed any more.
+    pub(super) before: Option<Number>,
 }
 
 /// How far a watch has come.
@@ -51,6 +70,7 @@ impl Watches {
             filter,
             call: Some(call),
             number: None,
+            asked: None,
             view: View::default(),
             progress: Progress::New,
         };
@@ -59,11 +79,8 @@ impl Watches {
         id
     }
 
-    /// Takes a watch out. Returns its number on the present link and the call that waits for it.
-    pub(super) fn remove(
-        &mut self,
-        id: WatchId,
-    ) -> Option<(Option<SubscriptionId>, Option<CallId>)> {
+    /// Takes a watch out. Returns its subscription and the call that waits for it.
+    pub(super) fn remove(&mut self, id: WatchId) -> Option<(Option<Number>, Option<CallId>)> {
         let watch = self.watches.remove(&id)?;
         self.pending.remove(&id);
         if let Some(number) = watch.number {
@@ -80,10 +97,11 @@ impl Watches {
         watches.iter().filter(|(_, watch)| watch.call.is_none()).map(|(id, _)| *id).collect()
     }
 
-    /// The next watch to be subscribed, with what to ask for.
-    pub(super) fn next_pending(&mut self) -> Option<(WatchId, Subscribe)> {
+    /// The next watch to be subscribed on `link`, with what to ask for.
+    pub(super) fn next_pending(&mut self, link: LinkId) -> Option<(WatchId, Subscribe)> {
         let (id, ()) = self.pending.pop_first()?;
-        let watch = self.watches.get(&id)?;
+        let watch = self.watches.get_mut(&id)?;
+        watch.asked = Some(link);
         let since = match watch.progress {
             Progress::At(revision) => Some(revision),
             Progress::New | Progress::Outdated(_) => None,
@@ -92,12 +110,25 @@ impl Watches {
         Some((id, Subscribe { filter, since }))
     }
 
-    /// The link is gone, and the numbers with it.
-    pub(super) fn handle_link_lost(&mut self) {
-        self.numbers = Table::default();
+    /// A link is gone, and its subscriptions with it.
+    pub(super) fn handle_link_lost(&mut self, link: LinkId) {
+        let mut gone = Vec::new();
+        for (_, watch) in self.watches.iter_mut() {
+            watch.asked.take_if(|asked| *asked == link);
+            gone.extend(watch.number.take_if(|number| number.0 == link));
+        }
+        for number in gone {
+            self.numbers.remove(&number);
+        }
+    }
+
+    /// The link at home is this one: those that are not subscribed there, nor about to be, are to be.
+    pub(super) fn move_to(&mut self, home: LinkId) {
         for (id, watch) in self.watches.iter_mut() {
-            watch.number = None;
-            self.pending.insert(*id, ());
+            let subscribed = watch.number.is_some_and(|number| number.0 == home);
+            if !subscribed && watch.asked != Some(home) {
+                self.pending.insert(*id, ());
+            }
         }
     }
 
@@ -110,21 +141,46 @@ impl Watches {
         }
     }
 
-    /// Takes in the complete answer to a `Subscribe`: what to tell, and the call it ends. Nothing
-    /// if the watch is gone.
+    /// What was asked for on `link` was answered, or will not be asked for again.
+    pub(super) fn handle_answered(&mut self, id: WatchId, link: LinkId) {
+        if let Some(watch) = self.watches.get_mut(&id) {
+            watch.asked.take_if(|asked| *asked == link);
+        }
+    }
+
+    pub(super) fn contains(&self, id: WatchId) -> bool {
+        self.watches.get(&id).is_some()
+    }
+
+    /// Whether a watch is subscribed on this link.
+    pub(super) fn is_at(&self, id: WatchId, link: LinkId) -> bool {
+        let number = self.watches.get(&id).and_then(|watch| watch.number);
+        number.is_some_and(|number| number.0 == link)
+    }
+
+    /// Takes in the complete answer to a `Subscribe` on `link`. Nothing if the watch is gone.
     pub(super) fn handle_subscribed(
         &mut self,
         id: WatchId,
+        link: LinkId,
         number: SubscriptionId,
         answer: Part,
         origin: &Arc<str>,
-    ) -> Option<(Vec<Event>, Option<CallId>)> {
+    ) -> Option<Subscribed> {
         let watch = self.watches.get_mut(&id)?;
         let mut events = Vec::new();
+        let before = watch.number.replace((link, number));
+        if let Some(before) = before {
+            self.numbers.remove(&before);
+        }
+        self.numbers.insert((link, number), id);
         let revision = answer.revision.unwrap_or_default();
-        watch.number = Some(number);
-        self.numbers.insert(number, id);
-        if answer.recovered != Some(true) || !matches!(watch.progress, Progress::At(_)) {
+        let goes_on = match watch.progress {
+            // Where the other subscription was ahead, what is told again is not carried out again.
+            Progress::At(done) => answer.recovered == Some(true) || done >= revision,
+            Progress::New | Progress::Outdated(_) => false,
+        };
+        if !goes_on {
             let mut view = View::default();
             view.extend(answer.users);
             if watch.progress != Progress::New {
@@ -138,21 +194,24 @@ impl Watches {
             watch.view = view;
             watch.progress = Progress::At(revision);
         }
-        Some((events, watch.call.take()))
+        Some(Subscribed { events, call: watch.call.take(), before })
     }
 
     /// Takes in a push. Nothing if it is of no watch or was carried out before.
     pub(super) fn handle_change(
         &mut self,
+        link: LinkId,
         kind: ChangeKind,
         mut change: Change,
         origin: &Arc<str>,
     ) -> Option<Event> {
-        let id = *self.numbers.get(&change.subscription)?;
+        let id = *self.numbers.get(&(link, change.subscription))?;
         let watch = self.watches.get_mut(&id)?;
-        if let Progress::At(done) = watch.progress
-            && change.revision <= done
-        {
+        // The revisions of an earlier life of the cluster mean nothing now.
+        let Progress::At(done) = watch.progress else {
+            return None;
+        };
+        if change.revision <= done {
             return None;
         }
         watch.progress = Progress::At(change.revision);

@@ -30,36 +30,65 @@ fn tries_servers_in_turn_then_members() {
     let mut rig = Rig::new("ws://a ws://b");
     rig.drain();
     rig.lose(1, 1006);
+    rig.expect(&["open 2 ws://b"]);
+    rig.lose(2, 1006);
     rig.expect(&["state disconnected"]);
     rig.pass(99);
     rig.expect(&[]);
     rig.pass(1);
-    rig.expect(&["open 2 ws://b", "state connecting"]);
-    rig.open(2);
-    rig.welcome(2, r#","members":[{"node":1,"url":"ws://a"},{"node":3,"url":"ws://c"}]"#);
-    rig.drain();
-    rig.lose(2, 1001);
-    rig.pass(100);
-    rig.expect(&["state disconnected", "open 3 ws://c", "state connecting"]);
-    rig.open(3);
-    rig.expect(&[r#"3< Hello#2 {"session":5,"versions":[1]}"#]);
-    rig.welcome(3, r#","resumed":true"#);
+    rig.expect(&["open 3 ws://a", "state connecting"]);
+    rig.lose(3, 1006);
+    rig.expect(&["open 4 ws://b"]);
+    rig.open(4);
+    // `ws://b` is another name of `ws://a`.
+    rig.welcome(4, r#","members":[{"node":1,"url":"ws://a"},{"node":3,"url":"ws://c"}]"#);
+    rig.expect(&[r#"4< Hello#1 {"versions":[1]}"#, "state connected", "open 5 ws://c"]);
+    rig.lose(4, 1001);
+    rig.expect(&["state connecting"]);
+    rig.open(5);
+    rig.expect(&[r#"5< Hello#2 {"session":5,"versions":[1]}"#]);
+    rig.welcome(5, r#","node":3,"resumed":true"#);
     rig.expect(&["state connected", "failover ws://b ws://c: closed with code 1001"]);
+}
+
+#[test]
+fn seeds_are_tried_a_little_apart_until_one_serves() {
+    let mut rig = Rig::new("ws://a ws://b ws://a ws://c");
+    rig.expect(&["open 1 ws://c"]);
+    rig.pass(249);
+    rig.expect(&[]);
+    rig.pass(1);
+    rig.expect(&["open 2 ws://a"]);
+    rig.open(2);
+    rig.welcome(2, r#","node":2,"members":[{"node":2,"url":"ws://b"}]"#);
+    rig.drain();
+    // Nothing more is tried; what is under way goes on, and may be one more.
+    rig.pass(3000);
+    rig.expect(&[]);
+    rig.open(1);
+    rig.welcome(1, r#","node":2"#);
+    rig.expect(&[r#"1< Hello#2 {"session":5,"versions":[1]}"#, "close 1 1000"]);
 }
 
 #[test]
 fn a_server_that_says_nothing_is_given_up() {
     let mut rig = Rig::new("ws://a ws://b");
     rig.drain();
-    rig.pass(5000);
-    rig.expect(&["close 1 1000", "state disconnected"]);
-    rig.pass(100);
-    rig.drain();
+    rig.pass(250);
+    rig.expect(&["open 2 ws://b"]);
     rig.open(2);
-    rig.pass(4999);
     rig.expect(&[r#"2< Hello#1 {"versions":[1]}"#]);
+    rig.pass(4749);
+    rig.expect(&[]);
     rig.pass(1);
-    rig.expect(&["close 2 1000", "state disconnected"]);
+    rig.expect(&["close 1 1000"]);
+    rig.pass(100);
+    rig.expect(&["open 3 ws://a"]);
+    rig.lose(3, 1006);
+    rig.pass(149);
+    rig.drain();
+    rig.pass(1);
+    assert_eq!(rig.drain()[0], "close 2 1000");
     // What it says afterwards is of a link that is no more.
     rig.welcome(2, "");
     rig.lose(2, 1006);
@@ -72,8 +101,7 @@ fn a_refused_hello_is_final_and_a_hindered_one_is_not() {
     rig.open(1);
     rig.expect(&["open 1 ws://a", r#"1< Hello#1 {"token":"t","versions":[1]}"#]);
     rig.refuse(1, 1, "no_quorum", true);
-    rig.expect(&["close 1 1000", "state disconnected"]);
-    rig.pass(100);
+    rig.expect(&["close 1 1000", "open 2 ws://b"]);
     rig.open(2);
     rig.sequence();
     rig.drain();
@@ -126,7 +154,7 @@ fn a_token_is_asked_for_before_each_link() {
 fn moves_at_once_when_a_server_goes_away() {
     let mut rig = Rig::connected();
     rig.push(1, "GoingAway", r#"{"reason":"shutdown"}"#);
-    rig.expect(&["close 1 1000", "state disconnected", "open 2 ws://b", "state connecting"]);
+    rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting"]);
     let mut rig = Rig::new("ws://a");
     rig.open(1);
     rig.welcome(1, "");
@@ -154,7 +182,7 @@ fn silence_is_asked_about_and_ends_the_link() {
     rig.pass(9999);
     rig.expect(&[]);
     rig.pass(1);
-    rig.expect(&["close 1 1000", "state disconnected"]);
+    rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting"]);
 }
 
 #[test]
@@ -182,7 +210,7 @@ fn the_grace_after_a_wake_up_ends() {
     rig.pass(999);
     rig.expect(&[]);
     rig.pass(1);
-    rig.expect(&["close 1 1000", "state disconnected", "done 1 timeout"]);
+    rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting", "done 1 timeout"]);
 }
 
 #[test]
@@ -195,7 +223,7 @@ fn a_page_that_always_sleeps_gives_up_too() {
     rig.sleep(60_000);
     rig.expect(&["1< Ping#4 {}", "done 1 timeout"]);
     rig.sleep(60_000);
-    assert_eq!(rig.drain()[..2], ["close 1 1000", "state disconnected"]);
+    rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting"]);
 }
 
 #[test]
@@ -208,9 +236,13 @@ fn a_hint_ends_the_wait_and_probes_the_link() {
     rig.session.handle_wake(rig.now());
     rig.expect(&["1< Ping#2 {}"]);
     rig.pass(1000);
-    rig.expect(&["close 1 1000", "state disconnected"]);
+    rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting"]);
+    rig.lose(2, 1006);
+    rig.expect(&["state disconnected"]);
     rig.session.handle_wake(rig.now());
-    rig.expect(&["open 2 ws://b", "state connecting"]);
+    rig.expect(&["open 3 ws://a", "state connecting"]);
+    rig.session.handle_wake(rig.now());
+    rig.expect(&["open 4 ws://b"]);
     rig.session.handle_wake(rig.now());
     rig.expect(&[]);
 }
@@ -220,7 +252,7 @@ fn bad_messages_cost_the_link_only() {
     for text in ["", "{", "[]", r#"{"type":5}"#] {
         let mut rig = Rig::connected();
         rig.text(1, text);
-        rig.expect(&["close 1 1000", "state disconnected"]);
+        rig.expect(&["close 1 1000", "open 2 ws://b", "state connecting"]);
     }
     let mut rig = Rig::connected();
     rig.push(1, "OfTheFuture", "{}");

@@ -15,6 +15,8 @@ fn holding(names: &[&str]) -> Rig {
     rig
 }
 
+const OTHER_SESSION: &str = r#","session":6"#;
+
 fn reconnect(rig: &mut Rig, link: u64, more: &str) {
     rig.lose(link, 1006);
     rig.pass(100);
@@ -38,13 +40,15 @@ fn a_new_life_registers_again_under_new_ids() {
     rig.disconnect("bob");
     rig.reply(1, 4, "Disconnected", "{}");
     rig.drain();
-    reconnect(&mut rig, 1, "");
+    reconnect(&mut rig, 1, OTHER_SESSION);
     assert_eq!(rig.drain()[2..], [format!("2< ConnectUser#6 {ANN}")]);
     rig.reply(2, 6, "Connected", "{}");
-    rig.expect(&[]);
+    rig.expect(&["renewed ann"]);
     // Another life of the cluster is a new life of the session, whatever it says of itself.
-    reconnect(&mut rig, 2, r#","resumed":true,"cluster":"d""#);
-    assert_eq!(rig.drain()[2..], [format!("3< ConnectUser#8 {ANN}")]);
+    reconnect(&mut rig, 2, r#","session":6,"resumed":true,"cluster":"d""#);
+    assert_eq!(rig.drain().last(), Some(&format!("3< ConnectUser#8 {ANN}")));
+    rig.reply(3, 8, "Connected", "{}");
+    rig.expect(&["renewed ann"]);
 }
 
 #[test]
@@ -52,23 +56,23 @@ fn an_unanswered_registration_is_retried_then_made_again() {
     let mut rig = Rig::connected();
     rig.connect("ann", 7);
     rig.drain();
-    reconnect(&mut rig, 1, "");
+    reconnect(&mut rig, 1, OTHER_SESSION);
     assert_eq!(rig.drain()[2..], [format!("2< ConnectUser#2 {ANN}")]);
     // The retry repeats the first outcome, which ended with the session.
     rig.reply(2, 2, "Connected", "{}");
     rig.expect(&["done 1 ok {}", &format!("2< ConnectUser#4 {ANN}")]);
     rig.reply(2, 4, "Connected", "{}");
-    rig.expect(&[]);
+    rig.expect(&["renewed ann"]);
 }
 
 #[test]
 fn a_refused_restoration_is_told_and_forgotten() {
     let mut rig = holding(&["ann"]);
-    reconnect(&mut rig, 1, "");
+    reconnect(&mut rig, 1, OTHER_SESSION);
     rig.drain();
     rig.refuse(2, 4, "username_taken", false);
     rig.expect(&["lost ann username_taken"]);
-    reconnect(&mut rig, 2, "");
+    reconnect(&mut rig, 2, r#","session":7"#);
     assert_eq!(rig.drain().len(), 2, "nothing is held any more");
 }
 
@@ -77,7 +81,7 @@ fn what_was_taken_over_is_not_held() {
     let mut rig = holding(&["ann"]);
     rig.push(1, "SessionReplaced", r#"{"username":"ann","device":"default"}"#);
     rig.expect(&["replaced ann"]);
-    reconnect(&mut rig, 1, "");
+    reconnect(&mut rig, 1, OTHER_SESSION);
     assert_eq!(rig.drain().len(), 2);
 }
 
@@ -111,10 +115,10 @@ fn a_late_success_nobody_waits_for_is_undone() {
     rig.pass(3000);
     rig.session.handle_alive(rig.now(), LinkId(1));
     rig.pass(2000);
-    rig.expect(&["done 1 timeout"]);
+    rig.expect(&["1< Ping#3 {}", "done 1 timeout"]);
     rig.reply(1, 2, "Connected", "{}");
-    rig.expect(&[r#"1< DisconnectUser#3 {"device":"default","username":"ann"}"#]);
-    rig.reply(1, 3, "Disconnected", "{}");
+    rig.expect(&[r#"1< DisconnectUser#4 {"device":"default","username":"ann"}"#]);
+    rig.reply(1, 4, "Disconnected", "{}");
     rig.pass(2000);
     rig.expect(&[]);
 }
@@ -128,10 +132,10 @@ fn a_late_success_is_left_to_a_newer_call() {
     rig.session.handle_alive(rig.now(), LinkId(1));
     rig.pass(2000);
     rig.connect("ann", 8);
-    rig.expect(&["done 1 timeout"]);
+    rig.expect(&["1< Ping#3 {}", "done 1 timeout"]);
     rig.reply(1, 2, "Connected", "{}");
     assert!(rig.drain()[0].contains(r#""port":8"#));
-    rig.reply(1, 3, "Connected", "{}");
+    rig.reply(1, 4, "Connected", "{}");
     rig.expect(&["done 2 ok {}"]);
 }
 
@@ -157,7 +161,7 @@ fn closing_waits_for_a_bounded_time() {
     rig.session.close(rig.now());
     rig.drain();
     rig.pass(1999);
-    rig.expect(&[]);
+    rig.expect(&["1< Ping#4 {}"]);
     rig.pass(1);
     rig.expect(&["close 1 1000", "state closed"]);
     let mut rig = holding(&["ann"]);

@@ -51,16 +51,20 @@ impl Cluster {
         }
     }
 
-    pub(super) fn hello(&mut self, named: Option<u64>) -> Value {
+    /// The answer of a server to `Hello`.
+    pub(super) fn hello(&mut self, node: usize, named: Option<u64>) -> Value {
         let resumed = self.alive && named == Some(self.session);
         if !self.alive {
             self.begin();
         }
         let last = self.outcomes.keys().next_back().copied().unwrap_or(0);
         json!({
-            "node": 1, "client": "me", "cluster": format!("life-{}", self.life),
+            "node": node, "client": "me", "cluster": format!("life-{}", self.life),
             "session": self.session, "resumed": resumed, "next_id": last + 1,
-            "members": [{"node": 1, "url": "ws://a"}, {"node": 2, "url": "ws://b"}],
+            "members": [
+                {"node": 1, "url": "ws://1"}, {"node": 2, "url": "ws://2"},
+                {"node": 3, "url": "ws://3"},
+            ],
             "heartbeat_ms": 5000,
         })
     }

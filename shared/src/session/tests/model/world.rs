@@ -1,11 +1,12 @@
 //! One run: an application that asks at random, a network that fails at random, and the judgement
 //! at the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Holder, refusal};
+use super::network::{Link, Server, message};
 use crate::session::backoff::Random;
 use crate::session::tests::*;
 
@@ -14,21 +15,25 @@ pub(super) struct World {
     session: Session,
     cluster: Cluster,
     now_ms: u64,
-    /// The link the network carries now, and what is on its way on it.
-    link: Option<Link>,
+    servers: [Server; 3],
+    links: BTreeMap<LinkId, Link>,
+    kind: Trouble,
     /// Chance in 1000 that something goes wrong, each time something could.
     trouble: u64,
     app: App,
 }
 
-struct Link {
-    id: LinkId,
-    /// Texts with the time they arrive, in order.
-    up: VecDeque<(u64, String)>,
-    down: VecDeque<(u64, String)>,
-    /// What each subscription of this link is about, and up to which revision it was served.
-    subscriptions: Vec<Option<(Value, u64)>>,
+/// Where something may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Anywhere: servers, links, the cluster's memory, the driver.
+    Everywhere,
+    /// With two servers of three and the links to them.
+    ElsewhereOnly,
 }
+
+/// The server with which nothing goes wrong, where there is one.
+const GOOD: usize = 2;
 
 /// What the application knows from answers and events alone.
 #[derive(Default)]
@@ -38,6 +43,8 @@ struct App {
     holds: BTreeMap<String, Belief>,
     /// Each watch's set, kept by carrying out changes.
     watches: BTreeMap<WatchId, (Filter, Option<BTreeMap<String, u64>>)>,
+    /// Of each watch: the revision of the last change, and up to which the sets were compared.
+    revisions: BTreeMap<WatchId, (u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +64,11 @@ enum Ask {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, kind: Trouble) -> Self {
+        let timeout = if kind == Trouble::Everywhere { 2000 } else { 5000 };
         let config = Config {
-            servers: vec!["ws://a".into(), "ws://b".into()],
-            timeout: Duration::from_millis(2000),
+            servers: vec!["ws://1".into(), "ws://3".into()],
+            timeout: Duration::from_millis(timeout),
             ..Config::default()
         };
         let client = ClientId::new("me").unwrap();
@@ -69,7 +77,9 @@ impl World {
             session: Session::new(config, client, seed, 0, Instant::default()),
             cluster: Cluster::default(),
             now_ms: 0,
-            link: None,
+            servers: Default::default(),
+            links: BTreeMap::new(),
+            kind,
             trouble: 20,
             app: App::default(),
         }
@@ -91,6 +101,7 @@ impl World {
             self.step();
         }
         self.trouble = 0;
+        self.servers.iter_mut().for_each(Server::heal);
         let end = self.now_ms + 60_000;
         while self.now_ms < end {
             self.advance();
@@ -113,19 +124,60 @@ impl World {
             _ => {}
         }
         if self.bad_luck() {
-            match self.random.below(8) {
-                0 => self.cluster.restart(),
-                1 => self.cluster.expire(),
-                2 => self.cluster.forget(),
-                3 => self.now_ms += self.random.below(20_000), // the driver sleeps
-                4 => self.push(&json!({"type": "GoingAway", "payload": {"reason": "shutdown"}})),
-                _ => self.cut(1006),
-            }
-            if !self.cluster.alive {
-                self.cut(4001); // the session ended, or the servers were restarted
+            match self.kind {
+                Trouble::Everywhere => self.go_wrong(),
+                Trouble::ElsewhereOnly => self.fault_of_a_server(),
             }
         }
         self.advance();
+    }
+
+    fn go_wrong(&mut self) {
+        match self.random.below(10) {
+            0 => self.cluster.restart(),
+            1 => self.cluster.expire(),
+            2 => self.cluster.forget(),
+            3 => self.now_ms += self.random.below(20_000), // the driver sleeps
+            _ => self.fault_of_a_server(),
+        }
+        if !self.cluster.alive {
+            let links: Vec<LinkId> = self.links.keys().copied().collect();
+            for link in links {
+                self.cut(link, 4001); // the session ended, or the servers were restarted
+            }
+        }
+    }
+
+    fn fault_of_a_server(&mut self) {
+        let good = u64::from(self.kind == Trouble::ElsewhereOnly);
+        let server = self.random.below(3 - good) as usize;
+        let until = self.now_ms + self.random.below(8000);
+        let links: Vec<LinkId> =
+            self.links.values().filter(|it| it.server == server).map(|it| it.id).collect();
+        match self.random.below(7) {
+            0 => {
+                self.servers[server].down_until = until;
+                links.into_iter().for_each(|link| self.cut(link, 1006));
+            }
+            1 => self.servers[server].frozen_until = until,
+            2 => self.servers[server].cut_off_until = until,
+            3 => {
+                self.servers[server].cut_off_until = until;
+                links.into_iter().for_each(|link| self.cut(link, 4002));
+            }
+            4 => {
+                for link in links {
+                    let goodbye = json!({"reason": "shutdown"});
+                    self.say(link, &message("GoingAway", server, None, &goodbye));
+                }
+            }
+            5 => {
+                for link in self.links.values_mut().filter(|it| it.server == server) {
+                    link.dead = true;
+                }
+            }
+            _ => links.into_iter().for_each(|link| self.cut(link, 1006)),
+        }
     }
 
     fn ask(&mut self) {
@@ -165,10 +217,21 @@ impl World {
         }
     }
 
-    fn cut(&mut self, code: u16) {
-        if let Some(link) = self.link.take() {
-            self.session.handle_closed(self.now(), link.id, code);
+    /// A link ends. What was on its way may still reach the server.
+    fn cut(&mut self, link: LinkId, code: u16) {
+        let Some(mut it) = self.links.remove(&link) else {
+            return;
+        };
+        if it.open && code != 4001 && self.random.below(2) == 0 {
+            for (_, text) in std::mem::take(&mut it.up) {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                let (tag, id) = (message["type"].as_str().unwrap(), message["id"].as_u64());
+                if is_write(tag) {
+                    self.cluster.write(id.unwrap(), tag, &message["payload"]);
+                }
+            }
         }
+        self.session.handle_closed(self.now(), link, code);
     }
 
     /// Lets a little time pass: outputs, the network, timers.
@@ -185,78 +248,101 @@ impl World {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Token { .. } => unreachable!("no token is configured"),
-                Output::Open { link, .. } => {
-                    if self.bad_luck() {
+                Output::Open { link, url } => {
+                    let server = url.strip_prefix("ws://").unwrap().parse::<usize>().unwrap() - 1;
+                    let down = self.servers[server].down_until > self.now_ms;
+                    if down || (self.bad_luck() && !self.is_good(server)) {
                         self.session.handle_closed(self.now(), link, 1006);
-                        continue;
+                    } else {
+                        self.links.insert(link, Link::new(link, server));
                     }
-                    self.link = Some(Link {
-                        id: link,
-                        up: VecDeque::new(),
-                        down: VecDeque::new(),
-                        subscriptions: Vec::new(),
-                    });
-                    self.session.handle_opened(self.now(), link);
                 }
                 Output::Send { link, text } => {
-                    let at = self.now_ms + self.delay();
-                    if let Some(open) = self.link.as_mut().filter(|open| open.id == link) {
-                        open.up.push_back((at, text));
-                    }
+                    let Some(server) = self.links.get(&link).map(|it| it.server) else {
+                        continue;
+                    };
+                    let at = self.now_ms + self.delay(server);
+                    self.links.get_mut(&link).unwrap().up.push_back((at, text));
                 }
                 Output::Close { link, .. } => {
-                    self.link.take_if(|open| open.id == link);
+                    self.links.remove(&link);
                 }
                 Output::Event(event) => self.hear(event),
             }
         }
     }
 
-    fn delay(&mut self) -> u64 {
+    fn is_good(&self, server: usize) -> bool {
+        self.kind == Trouble::ElsewhereOnly && server == GOOD
+    }
+
+    fn delay(&mut self, server: usize) -> u64 {
         // Now and then something takes longer than a call may.
-        if self.bad_luck() { self.random.below(4000) } else { self.random.below(30) }
+        if self.bad_luck() && !self.is_good(server) {
+            self.random.below(4000)
+        } else {
+            self.random.below(30)
+        }
     }
 
     fn deliver(&mut self) {
-        loop {
-            let now_ms = self.now_ms;
-            let Some(link) = &mut self.link else {
-                return;
-            };
-            if link.up.front().is_some_and(|(at, _)| *at <= now_ms) {
-                let text = link.up.pop_front().unwrap().1;
-                self.serve(&text);
-                continue;
-            }
-            self.serve_changes();
-            let Some(link) = &mut self.link else {
-                return;
-            };
-            if link.down.front().is_some_and(|(at, _)| *at <= now_ms) {
-                let text = link.down.pop_front().unwrap().1;
-                let id = link.id;
-                self.session.handle_text(self.now(), id, &text);
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            while self.deliver_one(link) {}
+        }
+    }
+
+    /// Lets one thing happen on a link, if there is one to happen.
+    fn deliver_one(&mut self, link: LinkId) -> bool {
+        let now_ms = self.now_ms;
+        let Some(it) = self.links.get_mut(&link) else {
+            return false;
+        };
+        let frozen = self.servers[it.server].frozen_until > now_ms;
+        if it.dead {
+            return false;
+        }
+        if !it.open {
+            if !frozen {
+                it.open = true;
+                self.session.handle_opened(self.now(), link);
                 self.carry_out();
-            } else {
-                return;
             }
+            return !frozen;
         }
+        if !frozen && let Some(text) = it.arrived_up(now_ms) {
+            self.serve(link, &text);
+            return true;
+        }
+        if !frozen {
+            self.serve_changes(link);
+        }
+        let text = self.links.get_mut(&link).and_then(|it| it.arrived_down(now_ms));
+        if let Some(text) = &text {
+            self.session.handle_text(self.now(), link, text);
+            self.carry_out();
+        }
+        text.is_some()
     }
 
-    fn push(&mut self, message: &Value) {
-        let at = self.now_ms + self.delay();
-        if let Some(link) = &mut self.link {
-            link.down.push_back((at, message.to_string()));
-        }
+    fn say(&mut self, link: LinkId, message: &Value) {
+        let Some(server) = self.links.get(&link).map(|it| it.server) else {
+            return;
+        };
+        let at = self.now_ms + self.delay(server);
+        self.links.get_mut(&link).unwrap().say(at, message);
     }
 
-    fn serve(&mut self, text: &str) {
-        let message: Value = serde_json::from_str(text).unwrap();
-        let (tag, id) = (message["type"].as_str().unwrap(), message["id"].as_u64().unwrap());
-        let payload = &message["payload"];
-        let write = matches!(tag, "ConnectUser" | "DisconnectUser" | "GetSequenceNumber");
-        let (tag, payload) = if tag != "Hello" && self.bad_luck() {
-            if write && self.random.below(2) == 0 {
+    fn serve(&mut self, link: LinkId, text: &str) {
+        let asked: Value = serde_json::from_str(text).unwrap();
+        let (tag, id) = (asked["type"].as_str().unwrap(), asked["id"].as_u64().unwrap());
+        let payload = &asked["payload"];
+        let server = self.links[&link].server;
+        let cut_off = self.servers[server].cut_off_until > self.now_ms;
+        let (tag, payload) = if cut_off && tag != "Ping" {
+            refusal("no_quorum", true)
+        } else if tag != "Hello" && !self.is_good(server) && self.bad_luck() {
+            if is_write(tag) && self.random.below(2) == 0 {
                 self.cluster.write(id, tag, payload);
                 refusal("outcome_unknown", true)
             } else {
@@ -264,12 +350,12 @@ impl World {
             }
         } else {
             match tag {
-                "Hello" => ("Welcome", self.cluster.hello(payload["session"].as_u64())),
-                "Subscribe" => return self.serve_subscribe(id, payload),
+                "Hello" => ("Welcome", self.cluster.hello(server + 1, payload["session"].as_u64())),
+                "Subscribe" => return self.serve_subscribe(link, id, payload),
                 "Unsubscribe" => {
                     let number = payload["subscription"].as_u64().unwrap();
-                    if let Some(link) = &mut self.link {
-                        link.subscriptions[number as usize - 1] = None;
+                    if let Some(it) = self.links.get_mut(&link) {
+                        it.subscriptions[number as usize - 1] = None;
                     }
                     ("Unsubscribed", payload.clone())
                 }
@@ -283,20 +369,19 @@ impl World {
                 _ => self.cluster.write(id, tag, payload),
             }
         };
-        let reply = json!({"type": tag, "origin": "server/1", "id": id, "payload": payload});
-        self.push(&reply);
+        let reply = message(tag, server, Some(id), &payload);
+        self.say(link, &reply);
         // A retry and the first copy may both be answered; "not applied" is said of one copy only.
         if reply["payload"]["retry"] != json!(true) && self.bad_luck() {
-            self.push(&reply);
+            self.say(link, &reply);
         }
     }
 
-    fn serve_subscribe(&mut self, id: u64, payload: &Value) {
-        let Some(link) = &mut self.link else {
+    fn serve_subscribe(&mut self, link: LinkId, id: u64, payload: &Value) {
+        let Some(it) = self.links.get_mut(&link) else {
             return;
         };
-        link.subscriptions.push(None);
-        let number = link.subscriptions.len();
+        let (number, server) = (it.new_subscription(), it.server);
         let since = payload["since"].as_u64();
         let recovered = since.is_some_and(|since| self.cluster.since(since).is_some());
         let revision = since.filter(|_| recovered).unwrap_or(self.cluster.revision);
@@ -310,24 +395,24 @@ impl World {
         if since.is_some() {
             first["recovered"] = json!(recovered);
         }
-        self.push(&json!({"type": "Subscribed", "origin": "server/1", "id": id, "payload": first}));
+        self.say(link, &message("Subscribed", server, Some(id), &first));
         if !rest.is_empty() {
             let part = json!({"users": rest, "more": false});
-            self.push(&json!({"type": "Users", "origin": "server/1", "id": id, "payload": part}));
+            self.say(link, &message("Users", server, Some(id), &part));
         }
-        if let Some(link) = &mut self.link {
-            link.subscriptions[number - 1] = Some((filter, revision));
+        if let Some(it) = self.links.get_mut(&link) {
+            it.subscriptions[number - 1] = Some((filter, revision));
         }
     }
 
-    /// Pushes what each subscription has not been told yet.
-    fn serve_changes(&mut self) {
-        let Some(link) = &mut self.link else {
+    /// Pushes what each subscription of a link has not been told yet.
+    fn serve_changes(&mut self, link: LinkId) {
+        let Some(it) = self.links.get_mut(&link) else {
             return;
         };
         let mut pushes = Vec::new();
         let mut forgotten = false;
-        for (at, subscription) in link.subscriptions.iter_mut().enumerate() {
+        for (at, subscription) in it.subscriptions.iter_mut().enumerate() {
             let Some((filter, served)) = subscription else {
                 continue;
             };
@@ -339,17 +424,17 @@ impl World {
                 if matches(filter, change["username"].as_str().unwrap()) {
                     let mut payload = change.clone();
                     payload["subscription"] = json!(at + 1);
-                    pushes.push(json!({"type": tag, "origin": "server/1", "payload": payload}));
+                    pushes.push(message(tag, it.server, None, &payload));
                 }
             }
             *served = self.cluster.revision;
         }
         for push in pushes {
-            self.push(&push);
+            self.say(link, &push);
         }
         if forgotten {
             // A real server has queued them by then; one that cannot serve on ends the link.
-            self.cut(4000);
+            self.cut(link, 4000);
         }
     }
 
@@ -364,6 +449,10 @@ impl World {
                 let set = set.expect("changes come after the watch was granted");
                 let it = &change.change;
                 let name = it.username.to_string();
+                let (last, compared) = self.app.revisions.entry(watch).or_default();
+                let news = it.revision.0 > *compared;
+                assert!(!news || it.revision.0 > *last, "changes come in order, each once");
+                *last = it.revision.0.max(*last);
                 match change.kind {
                     ChangeKind::Connected => {
                         assert!(set.insert(name, it.revision.0).is_none(), "it was not there");
@@ -382,12 +471,23 @@ impl World {
             Event::WatchEnded { .. } | Event::SessionReplaced { .. } => {
                 unreachable!("the model never does that")
             }
-            Event::State { .. } | Event::Resync { .. } | Event::Failover { .. } => {}
+            // The differences that follow, up to this revision, are in order of names.
+            Event::Resync { watch } => {
+                let (_, revision) = self.session.view(watch).unwrap();
+                self.app.revisions.insert(watch, (0, revision.0));
+            }
+            Event::State { .. } | Event::Failover { .. } | Event::RegistrationRenewed { .. } => {}
         }
     }
 
     fn finish(&mut self, ask: Ask, result: Result<String, Error>) {
         let code = result.as_ref().err().map(|error| error.code.as_str());
+        let unanswered = matches!(code, Some("timeout" | "unreachable" | "no_quorum"));
+        assert!(
+            !unanswered || self.kind == Trouble::Everywhere,
+            "{ask:?} ended as {code:?} at {} ms, though a server was there",
+            self.now_ms
+        );
         match (ask, code) {
             (Ask::Connect(name, port), None) => {
                 self.app.holds.insert(name, Belief::Holds(port));
@@ -416,6 +516,8 @@ impl World {
     fn judge(&self) {
         assert!(self.app.calls.is_empty(), "unanswered: {:?}", self.app.calls);
         assert_eq!(self.session.state(), State::Connected);
+        let ready = self.session.links.iter().filter(|(_, link)| link.ready().is_some()).count();
+        assert_eq!((ready, self.links.len()), (3, 3), "a link to each server");
         for (watch, (filter, set)) in &self.app.watches {
             let expected: BTreeMap<String, u64> = self
                 .cluster
@@ -443,6 +545,10 @@ impl World {
             assert!(!unwanted, "{name} stands and nobody wants it");
         }
     }
+}
+
+fn is_write(tag: &str) -> bool {
+    matches!(tag, "ConnectUser" | "DisconnectUser" | "GetSequenceNumber")
 }
 
 fn matches(filter: &Value, name: &str) -> bool {
