@@ -30,7 +30,7 @@ pub(super) enum Phase {
     /// Something is awaited that has a time limit.
     Starting { step: Step, limit: Limit },
     /// A server has welcomed the session on it.
-    Ready(Ready),
+    Ready(Box<Ready>),
 }
 
 /// What is known of a link on which a server has welcomed the session.
@@ -284,7 +284,7 @@ impl Session {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.phase = Phase::Ready(Ready {
+        link.phase = Phase::Ready(Box::new(Ready {
             since: self.now,
             liveness: Liveness::new(heartbeat, self.now),
             welcome: Arc::from(text),
@@ -292,7 +292,7 @@ impl Session {
             standing: Standing::default(),
             considered: false,
             ping: None,
-        });
+        }));
         let links = &self.links;
         let serves = |link| links.get(&link).is_some_and(|it| it.ready().is_some());
         let astray = self.now + self.backoff.max();
