@@ -3,6 +3,7 @@
 //! Owns the order of the checks and the fault each reports; the types are [`crate::message`]'s.
 
 pub mod ask;
+pub mod ip;
 pub mod json;
 pub mod reply;
 #[cfg(feature = "server")]

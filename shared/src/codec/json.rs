@@ -90,7 +90,7 @@ impl Read<'_> for u16 {
 
 impl Read<'_> for IpAddr {
     fn read(text: &str) -> Option<Self> {
-        string(text)?.parse().ok()
+        super::ip::parse(&string(text)?)
     }
 }
 

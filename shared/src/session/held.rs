@@ -32,7 +32,7 @@ pub(super) struct Held {
     /// Where what stands may differ from what is wanted.
     dirty: Table<Key, ()>,
     /// Links that will tell once more what another one has told, and until when that is believed.
-    echoes: Table<(LinkId, Key), Instant>,
+    echoes: Vec<(LinkId, Key, Instant)>,
 }
 
 #[derive(Debug)]
@@ -138,11 +138,14 @@ impl Held {
         links: &[LinkId],
         now: Instant,
     ) -> bool {
-        if self.echoes.remove(&(link, key.clone())).is_some_and(|until| now < until) {
+        self.echoes.retain(|(_, _, until)| now < *until);
+        let echo = self.echoes.iter().position(|(from, about, _)| *from == link && about == key);
+        if let Some(at) = echo {
+            self.echoes.swap_remove(at);
             return false;
         }
         for other in links.iter().filter(|other| **other != link) {
-            self.echoes.insert((*other, key.clone()), now + ECHO);
+            self.echoes.push((*other, key.clone(), now + ECHO));
         }
         if let Some(entry) = self.entries.get_mut(key) {
             entry.wanted = None;
@@ -154,11 +157,7 @@ impl Held {
 
     /// A link is gone, with what it would have told.
     pub(super) fn handle_link_lost(&mut self, link: LinkId) {
-        let of_link = |(echo, _): &((LinkId, Key), Instant)| (echo.0 == link).then(|| echo.clone());
-        let gone: Vec<(LinkId, Key)> = self.echoes.iter().filter_map(of_link).collect();
-        for echo in gone {
-            self.echoes.remove(&echo);
-        }
+        self.echoes.retain(|(from, ..)| *from != link);
     }
 
     /// The session began anew: everything is to be looked at.

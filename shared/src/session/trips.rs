@@ -5,7 +5,6 @@
 //! smoothed deviation. Late answers count too, whoever answered first, so that servers under load
 //! are not asked twice for long.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::id::RequestId;
@@ -14,21 +13,24 @@ use crate::time::Instant;
 /// The round trips of one link.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    smoothed: Option<Duration>,
-    deviation: Duration,
+    /// In microseconds, both.
+    smoothed: Option<u64>,
+    deviation: u64,
     /// What was sent and not answered yet, in the order of sending.
-    awaited: VecDeque<(RequestId, Instant)>,
+    awaited: Vec<(RequestId, Instant)>,
     /// The way there and back alone: what the server answers by itself, the last few times.
-    ways: VecDeque<Duration>,
+    ways: [Option<Duration>; WAYS],
+    /// How many were measured before.
+    measured: usize,
 }
 
 impl Trips {
     /// A request was sent.
     pub(super) fn sent(&mut self, id: RequestId, now: Instant) {
         if self.awaited.len() == AWAITED {
-            self.awaited.pop_front();
+            self.awaited.remove(0);
         }
-        self.awaited.push_back((id, now));
+        self.awaited.push((id, now));
     }
 
     /// Its answer came, or the first part of it.
@@ -36,10 +38,8 @@ impl Trips {
         let Some(at) = self.awaited.iter().position(|(known, _)| *known == id) else {
             return;
         };
-        let Some((_, sent)) = self.awaited.remove(at) else {
-            return;
-        };
-        let took = now.since(sent);
+        let (_, sent) = self.awaited.remove(at);
+        let took = now.as_micros().saturating_sub(sent.as_micros());
         match self.smoothed {
             None => (self.smoothed, self.deviation) = (Some(took), took / 2),
             Some(mean) => {
@@ -51,22 +51,22 @@ impl Trips {
 
     /// What the server answers by itself took so long.
     pub(super) fn measured(&mut self, took: Duration) {
-        if self.ways.len() == WAYS {
-            self.ways.pop_front();
-        }
-        self.ways.push_back(took);
+        self.ways[self.measured % WAYS] = Some(took);
+        self.measured += 1;
     }
 
     /// How far the server is, once known: the least of the last few times, as one alone may have met a
     /// busy moment.
     pub(super) fn distance(&self) -> Option<Duration> {
-        self.ways.iter().min().copied()
+        self.ways.iter().flatten().min().copied()
     }
 
     /// How long an answer is waited for.
     pub(super) fn patience(&self) -> Duration {
-        let measured = self.smoothed.map_or(LONGEST, |mean| mean + self.deviation * 4);
-        measured.clamp(SHORTEST, LONGEST)
+        match self.smoothed {
+            Some(mean) => Duration::from_micros(mean + self.deviation * 4).clamp(SHORTEST, LONGEST),
+            None => LONGEST,
+        }
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(trips.smoothed, None, "it was too long ago");
         trips.answered(RequestId(1), Instant::from_millis(5));
         trips.answered(RequestId(1), Instant::from_millis(5000));
-        assert_eq!(trips.smoothed, Some(Duration::from_millis(5)), "a second copy says nothing");
+        assert_eq!(trips.smoothed, Some(5000), "a second copy says nothing");
     }
 
     #[test]
