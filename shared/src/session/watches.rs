@@ -22,8 +22,6 @@ pub(super) struct Watches {
     watches: Table<WatchId, Watch>,
     /// Those to be subscribed at home.
     pending: Table<WatchId, ()>,
-    /// Which watch a subscription of a link is.
-    numbers: Table<Number, WatchId>,
     last: u64,
 }
 
@@ -83,16 +81,12 @@ impl Watches {
     pub(super) fn remove(&mut self, id: WatchId) -> Option<(Option<Number>, Option<CallId>)> {
         let watch = self.watches.remove(&id)?;
         self.pending.remove(&id);
-        if let Some(number) = watch.number {
-            self.numbers.remove(&number);
-        }
         Some((watch.number, watch.call))
     }
 
     /// Takes all watches out; returns those that had been granted.
     pub(super) fn clear(&mut self) -> Vec<WatchId> {
         self.pending = Table::default();
-        self.numbers = Table::default();
         let watches = std::mem::take(&mut self.watches);
         watches.iter().filter(|(_, watch)| watch.call.is_none()).map(|(id, _)| *id).collect()
     }
@@ -112,13 +106,9 @@ impl Watches {
 
     /// A link is gone, and its subscriptions with it.
     pub(super) fn handle_link_lost(&mut self, link: LinkId) {
-        let mut gone = Vec::new();
         for (_, watch) in self.watches.iter_mut() {
             watch.asked.take_if(|asked| *asked == link);
-            gone.extend(watch.number.take_if(|number| number.0 == link));
-        }
-        for number in gone {
-            self.numbers.remove(&number);
+            watch.number.take_if(|number| number.0 == link);
         }
     }
 
@@ -170,10 +160,6 @@ impl Watches {
         let watch = self.watches.get_mut(&id)?;
         let mut events = Vec::new();
         let before = watch.number.replace((link, number));
-        if let Some(before) = before {
-            self.numbers.remove(&before);
-        }
-        self.numbers.insert((link, number), id);
         let revision = answer.revision.unwrap_or_default();
         let goes_on = match watch.progress {
             // Where the other subscription was ahead, what is told again is not carried out again.
@@ -205,8 +191,10 @@ impl Watches {
         mut change: Change,
         origin: &Arc<str>,
     ) -> Option<Event> {
-        let id = *self.numbers.get(&(link, change.subscription))?;
-        let watch = self.watches.get_mut(&id)?;
+        let number = Some((link, change.subscription));
+        // There are a few; an index would weigh more than looking at each.
+        let (id, watch) = self.watches.iter_mut().find(|(_, watch)| watch.number == number)?;
+        let id = *id;
         // The revisions of an earlier life of the cluster mean nothing now.
         let Progress::At(done) = watch.progress else {
             return None;
