@@ -503,6 +503,7 @@ impl Session {
         self.output(Output::Event(event));
     }
 
+    #[inline(never)]
     fn output(&mut self, output: Output) {
         self.outputs.push_back(output);
     }

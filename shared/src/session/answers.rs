@@ -122,7 +122,7 @@ impl Session {
 
     /// A server has answered a request.
     fn handle_served(&mut self, link: LinkId) {
-        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut) {
+        if let Some(ready) = self.ready_mut(link) {
             ready.standing.handle_answer();
         }
     }

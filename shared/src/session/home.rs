@@ -176,7 +176,7 @@ impl Session {
     /// there.
     pub(super) fn handle_late(&mut self, link: LinkId) {
         let now = self.now;
-        let ready = self.links.get_mut(&link).and_then(Link::ready_mut);
+        let ready = self.ready_mut(link);
         if !ready.is_some_and(|ready| ready.standing.handle_late(now)) {
             return;
         }
@@ -191,7 +191,7 @@ impl Session {
     /// The server of this link has no quorum.
     pub(super) fn handle_no_quorum(&mut self, link: LinkId) {
         let now = self.now;
-        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut) {
+        if let Some(ready) = self.ready_mut(link) {
             ready.standing.handle_refusal(now);
         }
         if self.home == Some(link) {

@@ -136,6 +136,12 @@ impl Link {
 }
 
 impl Session {
+    /// What is known of a link that serves. There once, and not once for every use.
+    #[inline(never)]
+    pub(super) fn ready_mut(&mut self, link: LinkId) -> Option<&mut Ready> {
+        self.links.get_mut(&link).and_then(Link::ready_mut)
+    }
+
     /// Opens links to the servers that are due. While none serves this client they are opened one
     /// after the other, a little apart: the first will mostly do, and says who the others are.
     pub(super) fn open_links(&mut self) {
@@ -388,7 +394,7 @@ impl Session {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         let now = self.now;
-        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut) {
+        if let Some(ready) = self.ready_mut(link) {
             ready.ping.get_or_insert((id, now));
         }
         let text = ask::encode(None, id, &Request::Ping);
@@ -398,7 +404,7 @@ impl Session {
     /// A `Pong` came, which any server says by itself.
     pub(super) fn handle_pong(&mut self, link: LinkId, id: RequestId) {
         let now = self.now;
-        if let Some(ready) = self.links.get_mut(&link).and_then(Link::ready_mut)
+        if let Some(ready) = self.ready_mut(link)
             && let Some((_, sent)) = ready.ping.take_if(|(ping, _)| *ping == id)
         {
             let new = !std::mem::replace(&mut ready.considered, true);

@@ -92,15 +92,16 @@ impl Session {
             flight.refused_by.clear(); // a pause is over
         }
         flight.forget_copy(link);
-        let patience = match self.links.get_mut(&link).and_then(Link::ready_mut) {
+        flight.copies.push(link);
+        let now = self.now;
+        let patience = match self.ready_mut(link) {
             Some(ready) => {
-                ready.trips.sent(id, self.now);
+                ready.trips.sent(id, now);
                 ready.trips.patience()
             }
             None => trips::LONGEST,
         };
-        flight.copies.push(link);
-        self.flights.set_due(id, self.now + patience);
+        self.flights.set_due(id, now + patience);
         self.output(Output::Send { link, text });
     }
 
