@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::event::{ChangeKind, Code, Error, Event, LinkId, WatchId};
 use super::flights::Owner;
-use super::link::Link;
 use super::watches::{Number, Subscribed};
 use super::{Session, trips};
 use crate::codec::json::Write as _;
