@@ -166,7 +166,7 @@ impl Place {
         // It is new, and nobody else may look into it.
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700).create(&path).map_err(|error| failed(&error))?;
-        eprintln!("data: {} (removed at the end)", path.display());
+        output::aside(format_args!("data: {} (removed at the end)", path.display()));
         Ok(Self::Temporary(path))
     }
 
@@ -183,7 +183,7 @@ impl Drop for Place {
         if let Self::Temporary(path) = self
             && let Err(error) = std::fs::remove_dir_all(&path)
         {
-            eprintln!("{} cannot be removed: {error}", path.display());
+            output::aside(format_args!("{} cannot be removed: {error}", path.display()));
         }
     }
 }
@@ -221,7 +221,7 @@ impl Server {
         if let Ok(status) = tokio::time::timeout(patience, self.child.wait()).await {
             return status.ok();
         }
-        eprintln!("server {} does not end: killed", self.id);
+        output::aside(format_args!("server {} does not end: killed", self.id));
         // An error here means that it has ended by now.
         let _ = self.child.start_kill();
         self.child.wait().await.ok()
@@ -296,7 +296,7 @@ async fn watch_over(mut cluster: Vec<Server>, signals: &mut Signals) -> Result<(
                 }
                 () = tokio::time::sleep_until(late), if !announced && !warned => {
                     warned = true;
-                    eprintln!("the servers find no leader among them; see their log above");
+                    output::aside(format_args!("the servers find no leader among them; see their log above"));
                     None
                 }
                 () = signals.next() => {
@@ -307,10 +307,12 @@ async fn watch_over(mut cluster: Vec<Server>, signals: &mut Signals) -> Result<(
         };
         if let Some((gone, status)) = gone {
             let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
-            eprintln!("server {gone} has ended ({status}); it is not started again");
+            output::aside(format_args!(
+                "server {gone} has ended ({status}); it is not started again"
+            ));
             cluster.retain(|server| server.id != gone);
         } else if announced && let Some(console) = cluster.first().and_then(Server::console) {
-            eprintln!("console: {console} (Ctrl-C ends the cluster)");
+            output::aside(format_args!("console: {console} (Ctrl-C ends the cluster)"));
         }
     }
     Err(Failure::Refused("no server is left".to_owned()))

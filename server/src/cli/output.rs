@@ -1,4 +1,5 @@
-//! Standard output: what a command answers, as text for people or one JSON object a line.
+//! Standard output: what a command answers, as text for people or one JSON object a line; and what it
+//! says beside that.
 //!
 //! Every line is flushed, so that the next program in the pipe sees it at once. A reader that went
 //! away is [`Failure::OutputClosed`].
@@ -16,6 +17,12 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     writeln!(stdout, "{text}")?;
     stdout.flush()?;
     Ok(())
+}
+
+/// Writes a line to standard error, in one piece: children write theirs there too.
+pub(crate) fn aside(text: impl fmt::Display) {
+    // Nobody may be there to read it, which is no reason to stop.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writes a value as one line of JSON and flushes it.
