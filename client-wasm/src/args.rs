@@ -1,9 +1,9 @@
 //! Arguments: from JavaScript values to valid requests, or the error the contract has for them.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use js_sys::{Array, Function, JSON};
+use rollcall_shared::codec::ip;
 use rollcall_shared::id::{ClientId, Device, InvalidName, Prefix, Username};
 use rollcall_shared::limits;
 use rollcall_shared::message::{ConnectUser, ErrorCode, Filter, Ip, OBSERVED};
@@ -40,8 +40,8 @@ impl Args {
 
     fn milliseconds(&self, name: &str, default: Duration) -> Result<Duration, Error> {
         self.find(name).map_or(Ok(default), |value| {
-            let ms = integer(&value, 0, u32::MAX)
-                .ok_or_else(|| Error::invalid(name, name.to_owned() + " is not milliseconds"))?;
+            let ms =
+                integer(&value, 0, u32::MAX).ok_or_else(|| fault(name, "is not milliseconds"))?;
             Ok(Duration::from_millis(ms.into()))
         })
     }
@@ -51,20 +51,16 @@ pub(crate) fn options(args: &Args) -> Result<Options, Error> {
     let default = Config::default();
     let servers = args.find("servers").and_then(|value| strings(&value)).unwrap_or_default();
     if servers.is_empty() {
-        let message = "servers is not an array of WebSocket URLs";
-        return Err(Error::invalid("servers", message.to_owned()));
+        return Err(fault("servers", "is not an array of WebSocket URLs"));
     }
     // A browser tells nothing of why it refuses a URL, so the likely mistake is looked for here.
     if !servers.iter().all(|url| url.starts_with("ws://") || url.starts_with("wss://")) {
         let message = "a server's URL begins with ws:// or wss://, as in ws://127.0.0.1:7101/ws";
-        return Err(Error::invalid("servers", message.to_owned()));
+        return Err(invalid("servers", message));
     }
     let get_token = args
         .find("getToken")
-        .map(|value| {
-            let message = "getToken is not a function";
-            value.dyn_into().map_err(|_| Error::invalid("getToken", message.to_owned()))
-        })
+        .map(|value| value.dyn_into().map_err(|_| fault("getToken", "is not a function")))
         .transpose()?;
     let client =
         args.find("clientId").map(|value| name(&value, "clientId", ClientId::new)).transpose()?;
@@ -87,9 +83,9 @@ pub(crate) fn options(args: &Args) -> Result<Options, Error> {
 pub(crate) fn connect_user(user: &JsValue, args: &Args) -> Result<ConnectUser, Error> {
     let username = username(user)?;
     let port = args.find("port").and_then(|value| integer(&value, 1, 65_535));
-    let port = port.and_then(|port| u16::try_from(port).ok()).ok_or_else(|| {
-        Error::invalid("port", "port is not an integer from 1 to 65535".to_owned())
-    })?;
+    let port = port
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or_else(|| fault("port", "is not an integer from 1 to 65535"))?;
     Ok(ConnectUser { username, ip: ip(args)?, port, device: device(args)?, meta: meta(args)? })
 }
 
@@ -98,11 +94,9 @@ fn ip(args: &Args) -> Result<Ip, Error> {
     if text == OBSERVED {
         return Ok(Ip::Observed);
     }
-    let ip: Option<IpAddr> = text.parse().ok();
-    ip.map(Ip::Literal).ok_or_else(|| {
-        let message = "ip is neither an IPv4 or IPv6 address nor \"observed\"";
-        Error::invalid("ip", message.to_owned())
-    })
+    ip::parse(&text)
+        .map(Ip::Literal)
+        .ok_or_else(|| fault("ip", "is neither an IPv4 or IPv6 address nor \"observed\""))
 }
 
 /// Checks the size only: what `JSON.stringify` wrote is compact and valid, and the server looks at
@@ -114,10 +108,10 @@ fn meta(args: &Args) -> Result<Option<Meta>, Error> {
     let text = JSON::stringify(&value).ok().and_then(|text| text.as_string());
     let text = text.filter(|text| text.starts_with('{'));
     let Some(text) = text else {
-        return Err(Error::invalid("meta", "meta is not an object that JSON can write".to_owned()));
+        return Err(fault("meta", "is not an object that JSON can write"));
     };
     if text.len() > limits::META_BYTES {
-        let error = Error::invalid("meta", "meta is larger than 1024 bytes as JSON".to_owned());
+        let error = fault("meta", "is larger than 1024 bytes as JSON");
         return Err(Error { code: Code::Refused(ErrorCode::TooLarge), ..error });
     }
     Ok(Some(Meta::trusted(&text)))
@@ -136,18 +130,15 @@ pub(crate) fn usernames(value: &JsValue) -> Result<Vec<Username>, Error> {
     let names = Array::is_array(value).then(|| {
         Array::from(value).iter().map(|value| name(&value, "usernames", Username::new)).collect()
     });
-    names.unwrap_or_else(|| {
-        Err(Error::invalid("usernames", "usernames is not an array of strings".to_owned()))
-    })
+    names.unwrap_or_else(|| Err(fault("usernames", "is not an array of strings")))
 }
 
 pub(crate) fn count(value: &JsValue) -> Result<u32, Error> {
     if value.is_undefined() {
         return Ok(1);
     }
-    integer(value, 1, limits::SEQUENCE_COUNT).ok_or_else(|| {
-        Error::invalid("count", "count is not an integer from 1 to 10000".to_owned())
-    })
+    integer(value, 1, limits::SEQUENCE_COUNT)
+        .ok_or_else(|| fault("count", "is not an integer from 1 to 10000"))
 }
 
 pub(crate) fn filter(args: &Args) -> Result<Filter, Error> {
@@ -158,7 +149,7 @@ pub(crate) fn filter(args: &Args) -> Result<Filter, Error> {
         (None, None, Some(_)) => Ok(Filter::All),
         _ => {
             let message = "name exactly one of usernames, prefix and all: true";
-            Err(Error::invalid("usernames", message.to_owned()))
+            Err(invalid("usernames", message))
         }
     }
 }
@@ -168,19 +159,14 @@ fn name<T>(
     field: &str,
     check: impl Fn(&str) -> Result<T, InvalidName>,
 ) -> Result<T, Error> {
-    let invalid = |why: &str| {
-        let mut message = field.to_owned();
-        message.push(' ');
-        message.push_str(why);
-        Error::invalid(field, message)
-    };
-    let text = value.as_string().ok_or_else(|| invalid("is not a string"))?;
+    let text = value.as_string().ok_or_else(|| fault(field, "is not a string"))?;
     check(&text).map_err(|why| {
-        invalid(match why {
+        let why = match why {
             InvalidName::Empty => "is empty",
             InvalidName::TooLong { .. } => "is too long",
             InvalidName::Character(_) => "has a character that is not allowed",
-        })
+        };
+        fault(field, why)
     })
 }
 
@@ -189,6 +175,24 @@ fn strings(value: &JsValue) -> Option<Vec<String>> {
         return None;
     }
     Array::from(value).iter().map(|value| value.as_string()).collect()
+}
+
+/// A fault in an argument: what it is or is not. Like [`invalid`] it is there once, and not once for
+/// every message.
+#[cold]
+#[inline(never)]
+fn fault(field: &str, what: &str) -> Error {
+    let mut message = field.to_owned();
+    message.push(' ');
+    message.push_str(what);
+    invalid(field, &message)
+}
+
+/// A fault in an argument. The message says it all.
+#[cold]
+#[inline(never)]
+fn invalid(field: &str, message: &str) -> Error {
+    Error::invalid(field, message.to_owned())
 }
 
 /// An integer within bounds; numbers only, no fractions.

@@ -18,6 +18,9 @@ extern "C" {
     fn clear_timeout_raw(timer: &JsValue);
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
     fn random_values(bytes: &mut [u8]);
+    // What every object has; of the global one it is a way to get hold of it.
+    #[wasm_bindgen(js_namespace = globalThis, js_name = valueOf)]
+    pub(crate) fn global_object() -> JsValue;
 }
 
 /// The present time of the page's monotonic clock.
@@ -56,6 +59,13 @@ pub(crate) fn listener(listen: impl FnMut(JsValue) + 'static) -> Listener {
     Closure::new(listen)
 }
 
+/// A function for the host to call once, at most; nothing is left of it then. One type for all of them,
+/// too.
+pub(crate) fn once(work: impl FnOnce(JsValue) -> JsValue + 'static) -> JsValue {
+    let work: Box<dyn FnOnce(JsValue) -> JsValue> = Box::new(work);
+    Closure::once_into_js(work)
+}
+
 /// Random bytes fit for secrets.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -70,7 +80,7 @@ pub(crate) fn property(object: &JsValue, name: &str) -> JsValue {
 }
 
 pub(crate) fn global(name: &str) -> JsValue {
-    property(&js_sys::global(), name)
+    property(&global_object(), name)
 }
 
 /// Calls a method, if the object has it and it does not throw.

@@ -76,9 +76,9 @@ fn lock(client: ClientId, then: Taker) {
         }
     };
     let locks = host::property(&host::global("navigator"), "locks");
-    let granted = Closure::once_into_js({
+    let granted = host::once({
         let (then, client) = (Rc::clone(&then), client.clone());
-        move |lock: JsValue| -> JsValue {
+        move |lock| {
             if !lock.is_object() {
                 take_new(then);
                 return JsValue::UNDEFINED;
@@ -95,8 +95,9 @@ fn lock(client: ClientId, then: Taker) {
     match asked {
         Some(asked) => {
             // Some pages have locks and may not use them.
-            let refused = Closure::once_into_js(move |_: JsValue| {
+            let refused = host::once(move |_| {
                 hand_over(&then, &client, None);
+                JsValue::UNDEFINED
             });
             let _ = host::call_method(&asked, "catch", &[refused]);
         }

@@ -21,6 +21,12 @@ use driver::{Answer, Driver};
 use host::promise;
 pub use watch::Watch;
 
+/// The standard library's is three kilobytes larger; docs/decisions/0018-size-of-the-browser-client.md
+/// has what this one costs instead.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 /// A client of a Rollcall cluster.
 #[wasm_bindgen]
 #[derive(Debug)]

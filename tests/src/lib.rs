@@ -10,6 +10,7 @@ pub mod disk;
 pub mod http;
 pub mod measuring;
 pub mod model;
+pub mod packaged;
 pub mod proxy;
 pub mod raw;
 pub mod roaming;

@@ -24,7 +24,12 @@ pub struct Site {
 impl Site {
     /// Serves files by their paths (`/index.html`); `allowed` are origins that pages may load
     /// scripts from and connect to.
-    pub async fn serve(files: Vec<(&'static str, String)>, allowed: &[String]) -> Self {
+    pub async fn serve(
+        files: Vec<(impl Into<String>, impl Into<Vec<u8>>)>,
+        allowed: &[String],
+    ) -> Self {
+        let files: Vec<(String, Vec<u8>)> =
+            files.into_iter().map(|(path, body)| (path.into(), body.into())).collect();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let allowed = allowed.join(" ");
@@ -63,7 +68,7 @@ impl Drop for Site {
 /// Answers one request and closes.
 async fn answer(
     mut stream: TcpStream,
-    files: &[(&'static str, String)],
+    files: &[(String, Vec<u8>)],
     policy: &str,
 ) -> std::io::Result<()> {
     let (reader, mut writer) = stream.split();
@@ -71,10 +76,14 @@ async fn answer(
     let first = lines.next_line().await?.unwrap_or_default();
     while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
     let path = first.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
-    let found = files.iter().find(|(name, _)| Some(*name) == path);
-    let (status, body) = found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", body));
+    // What follows a question mark is for the page.
+    let path = path.and_then(|path| path.split('?').next());
+    let found = files.iter().find(|(name, _)| Some(name.as_str()) == path);
+    let (status, body) =
+        found.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body.as_slice()));
     let kind = match path.and_then(|path| path.rsplit('.').next()) {
         Some("html") => "text/html; charset=utf-8",
+        Some("wasm") => "application/wasm",
         Some("js") => "text/javascript; charset=utf-8",
         _ => "text/plain",
     };
@@ -85,6 +94,6 @@ async fn answer(
         body.len()
     );
     writer.write_all(head.as_bytes()).await?;
-    writer.write_all(body.as_bytes()).await?;
+    writer.write_all(body).await?;
     writer.shutdown().await
 }

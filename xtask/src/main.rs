@@ -4,10 +4,14 @@
 
 mod dev;
 mod figures;
+mod glue;
 mod npm;
+mod packaged;
 mod process;
+mod runtimes;
 mod search;
 mod smoke;
+mod squeeze;
 mod suite;
 mod test;
 mod tools;

@@ -3,7 +3,7 @@
 //! It publishes nothing and needs no npm.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process::Result;
 use crate::web::{self, Files};
@@ -27,6 +27,18 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/npm/rollcall-client")
 }
 
+/// Copies the package to where npm would install it in `project`, so that it is found by its
+/// `exports`.
+pub(crate) fn install(workspace: &Workspace, project: &Path) -> Result {
+    let installed = project.join("node_modules/rollcall-client");
+    fs::create_dir_all(&installed)?;
+    for entry in fs::read_dir(folder(workspace))? {
+        let entry = entry?;
+        fs::copy(entry.path(), installed.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 fn add(workspace: &Workspace, files: &mut Files, name: &'static str, source: &str) -> Result {
     let content = fs::read(workspace.root.join(source)).map_err(|e| format!("{source}: {e}"))?;
     files.insert(name, content);
@@ -43,12 +55,18 @@ fn manifest() -> String {
   "version": "{version}",
   "description": "Browser client of Rollcall: who is online, where to reach them, one global order",
   "license": "MIT OR Apache-2.0",
+  "keywords": ["presence", "directory", "sequence", "websocket", "wasm"],
   "type": "module",
   "exports": {{
     ".": {{
       "types": "./rollcall.d.ts",
+      "browser": "./rollcall.js",
       "node": "./node.js",
       "default": "./rollcall.js"
+    }},
+    "./order.js": {{
+      "types": "./order.d.ts",
+      "default": "./order.js"
     }},
     "./package.json": "./package.json"
   }},
@@ -70,7 +88,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&text).expect("package.json is JSON");
         assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
         let place = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("no {needle}"));
-        assert!(place("\"types\": \"./") < place("\"node\": \"./"));
+        assert!(place("\"types\": \"./") < place("\"browser\": \"./"));
+        assert!(place("\"browser\": \"./") < place("\"node\": \"./"));
         assert!(place("\"node\": \"./") < place("\"default\": \"./"));
         let side_effects = json["sideEffects"].as_array().expect("a list");
         assert!(side_effects.contains(&json["exports"]["."]["node"]));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Result, Task};
 use crate::workspace::Workspace;
-use crate::{npm, search, smoke, suite, tools, types, web};
+use crate::{npm, packaged, runtimes, search, smoke, suite, tools, types, web};
 
 /// Runs the steps whose name contains `filter`, and those they need.
 pub(crate) fn run(workspace: &Workspace, filter: &str) -> Result<ExitCode> {
@@ -93,6 +93,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         call("chromium", &[], tools::chromium),
         call("node", &[], tools::node),
         call("typescript", &["node"], tools::typescript),
+        call("runtimes", &["node"], runtimes::install),
         call("strace", &[], tools::strace),
         task("fmt", &[], Task::words("cargo fmt --all --check")),
         task(
@@ -129,6 +130,7 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         call("web", &["wasm target"], web::run),
         call("npm", &["wasm target"], npm::run),
         call("types", &["typescript", "npm"], types::run),
+        call("packaged", &["runtimes", "npm"], packaged::run),
         task("build", &["web"], Task::words(&format!("cargo build {everything}"))),
         task("units", &["build"], Task::words(units).env("ROLLCALL_BIN", &binary)),
         task("doc tests", &["build"], Task::words(examples).env("ROLLCALL_BIN", &binary)),
@@ -142,12 +144,9 @@ fn plan(workspace: &Workspace) -> Vec<Step> {
         task("teeth of checker", &[], search::teeth("rollcall-checker")),
     ]);
     let (late, early): (Vec<_>, Vec<_>) = workspace.tests.iter().partition(|name| in_browser(name));
-    let needs = |name: &String| -> &[&'static str] {
-        if suite::needs_root(name) { &["build", "strace"] } else { &["build"] }
-    };
-    steps.extend(early.into_iter().map(|name| integration(name, needs(name))));
+    steps.extend(early.into_iter().map(|name| integration(name)));
     steps.push(call("dev smoke", &["web"], smoke::run));
-    steps.extend(late.into_iter().map(|name| integration(name, &["build", "chromium"])));
+    steps.extend(late.into_iter().map(|name| integration(name)));
     steps
 }
 
@@ -159,7 +158,14 @@ fn call(name: &str, needs: &[&'static str], function: fn(&Workspace) -> Result) 
     Step { name: name.to_owned(), needs: needs.to_vec(), action: Action::Call(function) }
 }
 
-fn integration(name: &str, needs: &[&'static str]) -> Step {
+fn integration(name: &str) -> Step {
+    let needs: &[&'static str] = match name {
+        "end_to_end" => &["build", "chromium", "packaged"],
+        "npm" => &["build", "packaged"],
+        name if in_browser(name) => &["build", "chromium"],
+        name if suite::needs_root(name) => &["build", "strace"],
+        _ => &["build"],
+    };
     let action = Action::Test(name.to_owned());
     Step { name: format!("test {name}"), needs: needs.to_vec(), action }
 }

@@ -44,17 +44,21 @@ fn import(project: &Path) -> Result {
     }
 }
 
-/// Makes `project` an application that has the package installed: a copy where npm would put it, so
-/// that it is found by its `exports`.
+/// Makes `project` an application that has the package installed.
 fn lay_out(workspace: &Workspace, project: &Path) -> Result {
     web::write_folder(project, &sources(&workspace.root.join("client-wasm/types"))?)?;
-    let installed = project.join("node_modules/rollcall-client");
-    fs::create_dir_all(&installed)?;
-    for entry in fs::read_dir(npm::folder(workspace))? {
-        let entry = entry?;
-        fs::copy(entry.path(), installed.join(entry.file_name()))?;
-    }
-    Ok(())
+    let readme = fs::read_to_string(npm::folder(workspace).join("README.md"))?;
+    fs::write(project.join("readme.ts"), example(&readme)?)?;
+    npm::install(workspace, project)
+}
+
+/// The first example of the package's README, as TypeScript.
+fn example(readme: &str) -> Result<String> {
+    let code = readme.split_once("```js\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (code, _) = code.ok_or("the package's README has no example in JavaScript")?;
+    Ok(format!(
+        "declare const console: {{ log(...values: unknown[]): void }};\n{code}export {{}};\n"
+    ))
 }
 
 fn sources(folder: &Path) -> Result<Files> {
@@ -88,12 +92,19 @@ mod tests {
         let text = |name: &str| String::from_utf8(files[name].clone()).expect("it is text");
         let settings: serde_json::Value =
             serde_json::from_str(&text("tsconfig.json")).expect("the settings are JSON");
-        assert_eq!(settings["files"], serde_json::json!(["surface.ts", "refused.ts"]));
+        assert_eq!(settings["files"], serde_json::json!(["surface.ts", "refused.ts", "readme.ts"]));
         assert!(text("surface.ts").contains("from \"rollcall-client\""));
         assert!(text("refused.ts").matches("@ts-expect-error").count() > 40);
         for rule in ["strict", "exactOptionalPropertyTypes", "noUncheckedIndexedAccess"] {
             assert_eq!(settings["compilerOptions"][rule], true, "{rule}");
         }
         assert_eq!(settings["compilerOptions"]["skipLibCheck"], false);
+    }
+
+    #[test]
+    fn the_example_is_the_first_code() {
+        let code = example("# a\n```js\nimport x;\n```\n```js\ny\n```\n").expect("it has one");
+        assert!(code.contains("import x;\n") && !code.contains('y'), "{code}");
+        assert!(example("# a\n").is_err());
     }
 }
