@@ -68,6 +68,7 @@ pub(crate) fn spawn(
         session: Session::new(config, client_id, seed, unix_ms, Instant::default()),
         start,
         sockets: BTreeMap::new(),
+        home: None,
         commands: inbox,
         waiting: HashMap::new(),
         watches: HashMap::new(),
@@ -84,6 +85,8 @@ struct Driver {
     session: Session,
     start: tokio::time::Instant,
     sockets: BTreeMap<LinkId, Socket>,
+    /// The link whose `Welcome` handles see.
+    home: Option<LinkId>,
     commands: mpsc::Receiver<Command>,
     waiting: HashMap<CallId, Waiting>,
     watches: HashMap<WatchId, Arc<Inbox>>,
@@ -200,6 +203,11 @@ impl Driver {
                 Output::Event(event) => self.tell(event),
             }
         }
+        // A home that is left for a better one is no event.
+        if self.home != self.session.home() {
+            self.home = self.session.home();
+            self.publish(self.session.state());
+        }
     }
 
     fn tell(&mut self, event: Told) {
@@ -231,6 +239,7 @@ impl Driver {
             }
             Told::Resync { .. } => Event::Resync,
             Told::Failover { from, to, reason } => {
+                // Who hears of it may look at once.
                 self.publish(self.session.state());
                 Event::Failover { from: from.to_string(), to: to.to_string(), reason }
             }

@@ -434,7 +434,13 @@ impl Session {
         self.refusal.as_ref()
     }
 
-    /// The payload of the last `Welcome`, as JSON text.
+    /// The link that requests go to.
+    #[must_use]
+    pub fn home(&self) -> Option<LinkId> {
+        self.home
+    }
+
+    /// The payload of the `Welcome` on that link, present or last, as JSON text.
     #[must_use]
     pub fn welcome(&self) -> Option<&str> {
         self.welcome.as_deref()
