@@ -29,8 +29,8 @@ export function standing(picture, now) {
     // What the server before said is not true of this one.
     return statusAt < since ? "moving" : "live";
   }
-  // A link to each server is tried at once: twice, as one may have been about to end then.
-  const triedAll = status && tries > 1;
+  // Each try is one of all servers. One may end a link to say that it has no quorum, and answer at the next.
+  const triedAll = status && tries > 2;
   // A server without a quorum closes its links, and is there nevertheless.
   if (status && !triedAll && (statusAt > since || lacksQuorum(picture, now))) return "waiting";
   if (!status && state === "connecting") return "connecting";

@@ -210,10 +210,10 @@ fn lost_links() -> [Case; 9] {
         (elsewhere, moving),
         (lost(NOW - 1000, 1, 1, &healthy), cut_off),
         // A server that told so closed the link over it.
-        (lost(NOW - 60_000, NOW - 61_000, 4, &lone), no_quorum),
-        (lost(NOW - 60_000, NOW - 61_000, 5, &lone), cut_off),
-        (lost(NOW - 60_000, NOW - 2000, 4, &lone), no_quorum),
-        (lost(NOW - 60_000, NOW - 2000, 5, &lone), cut_off),
+        (lost(NOW - 60_000, NOW - 61_000, 2, &lone), no_quorum),
+        (lost(NOW - 60_000, NOW - 61_000, 3, &lone), cut_off),
+        (lost(NOW - 60_000, NOW - 2000, 2, &lone), no_quorum),
+        (lost(NOW - 60_000, NOW - 2000, 3, &lone), cut_off),
         (
             json!({ "state": "disconnected", "since": 0, "tries": 1 }),
             [
