@@ -167,10 +167,6 @@ async fn is_of_the_declared_types(cluster: &Cluster) {
     }
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("{found:?} is not {expected:?}")) }
-}
-
 /// Who led, as the page told it, from the leader on that was shown when [`COUNT_CROWNS`] began.
 async fn led(console: &Console) -> Vec<u64> {
     let script = "return [window.crownedFrom, ...window.told().slice(window.toldBefore)]";
