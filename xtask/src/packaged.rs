@@ -62,14 +62,8 @@ fn packed(said: &str) -> Result<BTreeMap<String, u64>> {
 }
 
 fn sources(folder: &Path) -> Result<Files> {
-    let mut files = Files::from([("package.json", MANIFEST.as_bytes().to_vec())]);
-    for name in SOURCES {
-        files.insert(name, fs::read(folder.join(name)).map_err(|e| format!("{name}: {e}"))?);
-    }
-    let listed = fs::read_dir(folder)?.count();
-    if listed != SOURCES.len() {
-        return Err(format!("client-wasm/packaged has {listed} files; SOURCES lacks some").into());
-    }
+    let mut files = web::read_all(folder, &SOURCES)?;
+    files.insert("package.json", MANIFEST.as_bytes().to_vec());
     Ok(files)
 }
 

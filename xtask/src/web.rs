@@ -31,6 +31,19 @@ const LOADED: [&str; 3] = ["rollcall.js", "rollcall_bindings.js", "rollcall_bg.w
 /// Names and contents of a folder's files.
 pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
 
+/// Reads the files of a folder, all of which are to be among `names`.
+pub(crate) fn read_all(folder: &Path, names: &[&'static str]) -> Result<Files> {
+    let mut files = Files::new();
+    for name in names {
+        files.insert(name, fs::read(folder.join(name)).map_err(|e| format!("{name}: {e}"))?);
+    }
+    let listed = fs::read_dir(folder)?.count();
+    if listed != names.len() {
+        return Err(format!("{} has {listed} files; {names:?} lacks some", folder.display()).into());
+    }
+    Ok(files)
+}
+
 pub(crate) fn run(workspace: &Workspace) -> Result {
     let files = build(workspace)?;
     write_folder(&workspace.client(), &files)?;
