@@ -1,7 +1,8 @@
 //! Which link requests go to: the nearest server that serves, by chance among equals.
 //!
-//! A link that becomes ready takes the place of the home with a chance of one in so many as there
-//! are equals, so that clients spread evenly, also over a server that comes back. A home whose
+//! A link that turns out to be as near takes the place of the home with a chance of one in so many as
+//! there are equals, so that clients spread evenly, also over a server that comes back. One that seems
+//! further away, as each does in a busy moment, has its chance once it does not any more. A home whose
 //! answers are late twice, or that has no quorum, is left; once it answers again it has that chance
 //! anew.
 
@@ -81,8 +82,9 @@ impl Session {
         }
     }
 
-    /// The distance of a link is known: whether it takes the place of the home, where `new` by chance.
-    pub(super) fn consider(&mut self, link: LinkId, new: bool) {
+    /// The distance of a link is known, or known better: whether it takes the place of the home, by
+    /// chance where both are equally near.
+    pub(super) fn consider(&mut self, link: LinkId) {
         let ready = |id: LinkId| self.links.get(&id).and_then(Link::ready);
         let (Some(home), Some(it)) = (self.home, ready(link)) else {
             return;
@@ -95,7 +97,10 @@ impl Session {
             return;
         }
         let equals = self.equals(mine);
-        let near = equals.contains(&home) && mine == best;
+        let (near, also) = (equals.contains(&home) && mine == best, equals.contains(&link));
+        let new = also
+            && self.ready_mut(link).is_some_and(|it| !std::mem::replace(&mut it.considered, true));
+        let ready = |id: LinkId| self.links.get(&id).and_then(Link::ready);
         // Those that are still to be measured have their chance then.
         let considered = |id: &&LinkId| ready(**id).is_some_and(|it| it.considered);
         let rivals = equals.iter().filter(considered).count() as u64;
@@ -107,7 +112,7 @@ impl Session {
             if !near && let Some(other) = equals.get(chosen) {
                 self.set_home(*other);
             }
-        } else if equals.contains(&link) && (!near || (new && self.random.below(rivals) == 0)) {
+        } else if also && (!near || (new && self.random.below(rivals) == 0)) {
             self.set_home(link);
         }
     }
@@ -123,6 +128,12 @@ impl Session {
             _ => true,
         };
         of_rank().filter(|(_, ready)| near(ready)).map(|(id, _)| id).collect()
+    }
+
+    /// Whether some server has welcomed the session, and answers as far as is known.
+    pub(super) fn is_served(&self) -> bool {
+        let home = self.home.and_then(|home| self.links.get(&home)?.ready());
+        home.is_some_and(|ready| !ready.standing.demoted)
     }
 
     pub(super) fn ready_links(&self) -> impl Iterator<Item = (LinkId, &Ready)> {

@@ -42,7 +42,7 @@ pub(super) struct Ready {
     pub(super) welcome: Arc<str>,
     pub(super) trips: Trips,
     pub(super) standing: Standing,
-    /// It is or was the home, or had its chance to become that.
+    /// It is or was the home, or had its chance to become that since it was last found alive.
     pub(super) considered: bool,
     /// The `Ping` that is not answered yet.
     ping: Option<(RequestId, Instant)>,
@@ -226,8 +226,8 @@ impl Session {
         origin.push_str(self.client.as_str());
         let text = ask::encode(Some(&origin), hello, &Request::Hello(payload));
         self.output(Output::Send { link: id, text });
-        if self.home.is_none() {
-            // What every server answers by itself needs no welcome, and may be why there is none.
+        if !self.is_served() {
+            // What every server answers by itself needs no welcome, and may say why there is none.
             for status in self.flights.of_kind(RequestKind::GetStatus) {
                 self.send(status, id);
             }
@@ -237,10 +237,16 @@ impl Session {
 
     /// The link on which `GetStatus` goes: that of all requests, or one that waits for its welcome.
     pub(super) fn any_open_link(&self) -> Option<LinkId> {
-        let greeted = |(_, link): &&(LinkId, Link)| {
+        self.home.or_else(|| self.greeted_link(&[]))
+    }
+
+    /// A link that waits for its welcome, and is none of those in `tried`.
+    pub(super) fn greeted_link(&self, tried: &[LinkId]) -> Option<LinkId> {
+        let greeted = |(id, link): &&(LinkId, Link)| {
             matches!(link.phase, Phase::Starting { step: Step::Greeting { .. }, .. })
+                && !tried.contains(id)
         };
-        self.home.or_else(|| self.links.iter().find(greeted).map(|(id, _)| *id))
+        self.links.iter().find(greeted).map(|(id, _)| *id)
     }
 
     /// Takes in a message that answers the `Hello` of a link. Anything else is not expected there.
@@ -360,8 +366,14 @@ impl Session {
         let since = link.ready().map(|ready| ready.since);
         let steady = since.is_some_and(|since| self.now.since(since) >= self.backoff.max());
         let failures = self.servers.lost(id, steady);
-        let delay = self.backoff.delay(failures, &mut self.random);
-        self.servers.retry(id, self.now + delay);
+        let served = self.ready_links().any(|(other, _)| other != id);
+        // While others serve there is time: not all clients of a lost server come back to it at once.
+        let failures = if served { u32::MAX } else { failures };
+        let at = self.now + self.backoff.delay(failures, &mut self.random);
+        self.servers.retry(id, at);
+        if since.is_some() && !served {
+            self.servers.retry_all(at);
+        }
         if self.home == Some(id) {
             self.home = None;
             why.clone_into(&mut self.lost);
@@ -407,13 +419,13 @@ impl Session {
         if let Some(ready) = self.ready_mut(link)
             && let Some((_, sent)) = ready.ping.take_if(|(ping, _)| *ping == id)
         {
-            let new = !std::mem::replace(&mut ready.considered, true);
-            let back = ready.standing.handle_alive();
-            if !back {
+            if ready.standing.handle_alive() {
+                ready.considered = false;
+            } else {
                 // A server that was stopped is not far away.
                 ready.trips.measured(now.since(sent));
             }
-            self.consider(link, new || back);
+            self.consider(link);
         }
     }
 

@@ -130,7 +130,9 @@ impl Session {
                 continue; // it was moved with all the others
             }
             let tried = flight.copies.clone();
+            let anywhere = flight.request.kind() == RequestKind::GetStatus;
             let elsewhere = if of_link { None } else { self.another_link(&tried) };
+            let elsewhere = elsewhere.or_else(|| self.greeted_link(&tried).filter(|_| anywhere));
             if let Some(link) = elsewhere {
                 self.send(id, link);
             } else {

@@ -327,3 +327,36 @@ fn why_nobody_welcomes_is_what_waiting_calls_are_told() {
     assert!(rig.drain().contains(&"done 1 no_quorum".to_owned()));
     assert_eq!(rig.session.refusal().unwrap().code.as_str(), "no_quorum");
 }
+
+/// Its answer may say what is wrong: that the home is missing, and that there is no quorum.
+#[test]
+fn the_status_is_asked_of_who_waits_for_a_welcome_where_the_others_are_silent() {
+    let mut rig = Rig::cluster(2);
+    rig.lose(2, 1006);
+    rig.pass(100);
+    for _ in 0..2 {
+        rig.lookup("ann");
+        rig.pass(1000);
+    }
+    rig.drain();
+    // While it greets.
+    rig.open(3);
+    rig.session.call(rig.now(), Request::GetStatus);
+    rig.pass(1000);
+    rig.expect(&[
+        r#"3< Hello#6 {"session":5,"versions":[1]}"#,
+        "1< GetStatus#7 {}",
+        "3< GetStatus#7 {}",
+    ]);
+    rig.reply(3, 7, "Status", "{}");
+    rig.expect(&["done 3 ok {}"]);
+    rig.refuse(3, 6, "no_quorum", true);
+    // Before it does.
+    rig.session.call(rig.now(), Request::GetStatus);
+    rig.pass(100);
+    rig.drain();
+    rig.open(4);
+    rig.expect(&[r#"4< Hello#9 {"session":5,"versions":[1]}"#, "4< GetStatus#8 {}"]);
+    rig.reply(4, 8, "Status", "{}");
+    rig.expect(&["done 4 ok {}"]);
+}

@@ -388,6 +388,89 @@ fn a_server_that_comes_back_gets_its_share() {
     }));
 }
 
+/// One that was met in a busy moment, as one is that comes back to many clients at once.
+#[test]
+fn a_server_that_seemed_far_gets_its_share_once_it_does_not() {
+    let mut moved = 0;
+    for seed in 0..900 {
+        let mut rig = Rig::cluster_by(seed, 3);
+        let away = [3, 1, 2][rig.home().unwrap() as usize - 1];
+        rig.lose(away, 1006);
+        rig.pass(100);
+        let link = rig.opened()[0].0;
+        rig.open(link);
+        rig.keep_pings = true;
+        rig.join(link, away);
+        rig.pass(400);
+        answer_ping(&mut rig, link);
+        assert_ne!(rig.home(), Some(link), "it is far");
+        // From time to time each is asked whether it is there.
+        rig.pass(4999);
+        for other in (1..=3).filter(|other| *other != away) {
+            rig.session.handle_alive(rig.now(), LinkId(other));
+        }
+        rig.pass(1);
+        answer_ping(&mut rig, link);
+        moved += u32::from(rig.home() == Some(link));
+        let home = rig.home();
+        rig.pass(4999);
+        for other in 1..=3 {
+            rig.session.handle_alive(rig.now(), LinkId(other));
+        }
+        rig.pass(1);
+        answer_ping(&mut rig, link);
+        assert_eq!(rig.home(), home, "each has one chance");
+    }
+    assert!((240..=360).contains(&moved), "{moved}");
+}
+
+/// Answers the last `Ping` on a link.
+fn answer_ping(rig: &mut Rig, link: u64) {
+    let said = rig.drain();
+    let ping = said.iter().rev().find_map(|line| line.strip_prefix(&format!("{link}< Ping#")));
+    let id = ping.and_then(|rest| rest.split_once(' ')).unwrap_or_else(|| panic!("{said:?}")).0;
+    rig.reply(link, id.parse().unwrap(), "Pong", "{}");
+}
+
+/// Of those whose server dies, and of those for whom it was one of several links.
+#[test]
+fn clients_come_back_to_a_server_one_by_one() {
+    let mut seconds = [0; 5];
+    for seed in 0..1000 {
+        let mut rig = Rig::cluster_by(seed, 3);
+        rig.session.backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(5000));
+        rig.lose(1, 1006);
+        for _ in 0..5000 / 10 {
+            if !rig.opened().is_empty() {
+                break;
+            }
+            for link in [2, 3] {
+                rig.session.handle_alive(rig.now(), LinkId(link));
+            }
+            rig.pass(10);
+        }
+        assert!(rig.now_ms >= 100);
+        seconds[(rig.now_ms as usize - 1) / 1000] += 1;
+    }
+    assert!(seconds.iter().all(|count| (150..250).contains(count)), "{seconds:?}");
+}
+
+#[test]
+fn without_any_server_there_is_no_time_to_lose() {
+    for seed in 0..100 {
+        let mut rig = Rig::cluster_by(seed, 3);
+        rig.session.backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(5000));
+        for link in [2, 3, 1] {
+            rig.lose(link, 1006);
+        }
+        assert!(rig.opened().is_empty(), "all at once is too soon");
+        rig.pass(200);
+        assert_eq!(rig.opened().len(), 1, "whatever was planned when others served");
+        rig.pass(500);
+        assert_eq!(rig.opened().len(), 2);
+    }
+}
+
 #[test]
 fn a_clearly_nearer_server_is_the_home() {
     assert_eq!(homes(|seed| at_distances(seed, [60, 60, 1])), [0, 0, 900]);
