@@ -197,9 +197,10 @@ impl Driver {
         };
         let hand_over = |result: fn(JsValue) -> Result<Option<String>, String>| {
             let driver = self.clone();
-            Closure::once_into_js(move |value: JsValue| {
+            host::once(move |value| {
                 let token = result(value);
                 driver.post(move |core, now| core.session.handle_token(now, link, token));
+                JsValue::UNDEFINED
             })
         };
         let got = hand_over(|value| Ok(value.as_string()));
@@ -289,7 +290,7 @@ impl Driver {
 }
 
 fn hint_sources() -> [(JsValue, &'static str); 5] {
-    let global: JsValue = js_sys::global().into();
+    let global = host::global_object();
     let document = host::global("document");
     [
         (document.clone(), "visibilitychange"),
