@@ -10,6 +10,7 @@ mod packaged;
 mod process;
 mod runtimes;
 mod search;
+mod silence;
 mod smoke;
 mod squeeze;
 mod suite;
