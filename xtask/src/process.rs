@@ -112,19 +112,50 @@ impl Task {
     }
 }
 
-/// Runs a command to its end; what it writes goes where ours goes. Returns the last lines of it.
+/// What is repeated of a command that failed: the first panics, then the last lines.
+#[derive(Default)]
+struct Kept {
+    panics: Vec<String>,
+    /// How many more lines belong to the last panic.
+    belong: usize,
+    last: VecDeque<String>,
+}
+
+impl Kept {
+    fn take(&mut self, line: String) {
+        if self.last.len() == LAST_LINES
+            && let Some(line) = self.last.pop_front()
+        {
+            // What is among the last lines still need not be said twice.
+            if line.contains(" panicked at ") {
+                self.belong = PANIC_LINES;
+            }
+            if self.belong > 0 && self.panics.len() < LAST_LINES {
+                self.belong -= 1;
+                self.panics.push(line);
+            }
+        }
+        self.last.push_back(line);
+    }
+
+    fn text(&self) -> String {
+        self.panics.iter().chain(&self.last).map(String::as_str).collect()
+    }
+}
+
+/// Runs a command to its end; what it writes goes where ours goes. Returns what is to be repeated of it.
 fn watched(command: &mut Command) -> io::Result<(ExitStatus, String)> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let last = Arc::new(Mutex::new(VecDeque::new()));
+    let kept = Arc::<Mutex<Kept>>::default();
     let pipes: [Option<Box<dyn Read + Send>>; 2] = [
         child.stdout.take().map(|pipe| Box::new(pipe) as _),
         child.stderr.take().map(|pipe| Box::new(pipe) as _),
     ];
     let (done, all_read) = mpsc::channel();
     for pipe in pipes.into_iter().flatten() {
-        let (last, done) = (Arc::clone(&last), done.clone());
+        let (kept, done) = (Arc::clone(&kept), done.clone());
         std::thread::spawn(move || {
-            pass_on(pipe, &last);
+            pass_on(pipe, &kept);
             // Whoever waited may have given up.
             let _ = done.send(());
         });
@@ -134,28 +165,27 @@ fn watched(command: &mut Command) -> io::Result<(ExitStatus, String)> {
         // What the command started and left behind may hold its pipes: it is not waited for.
         let _ = all_read.recv_timeout(REST);
     }
-    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok((status, last.iter().map(String::as_str).collect()))
+    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((status, kept.text()))
 }
 
-/// Writes what comes through a pipe to standard error, and keeps the last lines of it.
-fn pass_on(pipe: impl Read, last: &Mutex<VecDeque<String>>) {
+/// Writes what comes through a pipe to standard error, and keeps what may be repeated.
+fn pass_on(pipe: impl Read, kept: &Mutex<Kept>) {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
     while pipe.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
         // Nobody may be there to read it, which is no reason to stop.
         let _ = io::stderr().write_all(&line);
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(String::from_utf8_lossy(&line).into_owned());
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take(String::from_utf8_lossy(&line).into_owned());
         line.clear();
     }
 }
 
-/// How many lines of a command that failed are repeated.
+/// How many lines of a command that failed are repeated; as many again may be of panics before them.
 const LAST_LINES: usize = 60;
+/// How many lines of a panic are repeated.
+const PANIC_LINES: usize = 8;
 /// How long what a command wrote may take to arrive after its end.
 const REST: Duration = Duration::from_secs(5);
 
@@ -215,6 +245,20 @@ mod tests {
         assert_eq!(status.code(), Some(3));
         assert_eq!(last.lines().count(), LAST_LINES);
         assert!(last.starts_with("line 40\n") && last.ends_with("line 99\n"), "{last}");
+    }
+
+    #[test]
+    fn panics_are_kept_however_much_follows() {
+        let mut kept = Kept::default();
+        let followed = (0..100).map(|line| format!("line {line}\n"));
+        let lines = ["running 2 tests\n", "thread 'a' panicked at src/a.rs:1:1:\n", "it is 2\n"];
+        lines.map(str::to_owned).into_iter().chain(followed).for_each(|line| kept.take(line));
+        let text = kept.text();
+        assert!(
+            text.starts_with("thread 'a' panicked at src/a.rs:1:1:\nit is 2\nline 0\n"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), PANIC_LINES + LAST_LINES);
     }
 
     #[test]
