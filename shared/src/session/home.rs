@@ -86,33 +86,55 @@ impl Session {
     /// chance where both are equally near.
     pub(super) fn consider(&mut self, link: LinkId) {
         let ready = |id: LinkId| self.links.get(&id).and_then(Link::ready);
-        let (Some(home), Some(it)) = (self.home, ready(link)) else {
+        let Some((home, present)) = self.home.and_then(|home| Some((home, ready(home)?))) else {
             return;
         };
-        let Some(present) = ready(home) else {
+        let Some(it) = ready(link) else {
             return;
         };
         let (mine, best) = (it.standing.rank(self.now), present.standing.rank(self.now));
         if mine > best {
             return;
         }
-        let equals = self.equals(mine);
-        let (near, also) = (equals.contains(&home) && mine == best, equals.contains(&link));
-        let new = also
-            && self.ready_mut(link).is_some_and(|it| !std::mem::replace(&mut it.considered, true));
-        let ready = |id: LinkId| self.links.get(&id).and_then(Link::ready);
-        // Those that are still to be measured have their chance then.
-        let considered = |id: &&LinkId| ready(**id).is_some_and(|it| it.considered);
-        let rivals = equals.iter().filter(considered).count() as u64;
+        let mut equals = self.equals(mine);
         if mine == best {
             self.lost.clear(); // it may have been in trouble once, but nobody was any better
         }
-        if link == home {
-            let chosen = self.random.below(equals.len() as u64) as usize;
-            if !near && let Some(other) = equals.get(chosen) {
-                self.set_home(*other);
+        if !equals.contains(&link) {
+            if link == home {
+                let chosen = self.random.below(equals.len() as u64) as usize;
+                equals.get(chosen).into_iter().for_each(|other| self.set_home(*other));
             }
-        } else if also && (!near || (new && self.random.below(rivals) == 0)) {
+        } else if mine < best {
+            self.set_home(link);
+        } else if !equals.contains(&home) {
+            // It may have been measured in a busy moment. Its answer decides.
+            if present.ping.is_none() {
+                self.ping(home);
+            }
+        } else if link == home {
+            // Those that were measured before have waited for this.
+            equals.retain(|other| ready(*other).is_some_and(|it| it.trips.distance().is_some()));
+            equals.into_iter().for_each(|other| self.take_chance(other));
+        } else {
+            self.take_chance(link);
+        }
+    }
+
+    /// A link that is as near as the home takes its place by chance, once.
+    fn take_chance(&mut self, link: LinkId) {
+        let Some(ready) = self.ready_mut(link) else {
+            return;
+        };
+        if std::mem::replace(&mut ready.considered, true) {
+            return;
+        }
+        let rank = ready.standing.rank(self.now);
+        // Those that are still to be measured have their chance then.
+        let ready = |id: &LinkId| self.links.get(id).and_then(Link::ready);
+        let considered = |id: &&LinkId| ready(id).is_some_and(|it| it.considered);
+        let rivals = self.equals(rank).iter().filter(considered).count() as u64;
+        if self.random.below(rivals) == 0 {
             self.set_home(link);
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct Ready {
     /// It is or was the home, or had its chance to become that since it was last found alive.
     pub(super) considered: bool,
     /// The `Ping` that is not answered yet.
-    ping: Option<(RequestId, Instant)>,
+    pub(super) ping: Option<(RequestId, Instant)>,
 }
 
 /// What a link that is not ready waits for.
