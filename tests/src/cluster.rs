@@ -72,16 +72,37 @@ impl Cluster {
         Self::begin_keeping(size, flags, |_| Keeps::Memory).await
     }
 
+    /// Starts so many servers that take silent clients for dead as soon as they do by default, for
+    /// clients that answer pings at any time; waits until all are ready.
+    pub async fn strict(size: u64, flags: &[&str]) -> Self {
+        Self::advertised(size, &BTreeMap::new(), flags).await
+    }
+
+    /// The same with other URLs that clients are told of these servers than their own.
+    pub async fn advertised(size: u64, urls: &BTreeMap<u64, String>, flags: &[&str]) -> Self {
+        let start = |id, flags| match urls.get(&id) {
+            Some(url) => Server::begin_advertised(id, url, flags),
+            None => Server::begin(id, flags),
+        };
+        let cluster = Self::spawn(size, flags, start).await;
+        cluster.wait_ready().await;
+        cluster
+    }
+
     async fn begin_keeping(size: u64, flags: &[&str], keeps: impl Fn(u64) -> Keeps) -> Self {
+        let flags = [PATIENT, flags].concat();
+        Self::spawn(size, &flags, |id, flags| Server::begin_keeping(id, keeps(id), flags)).await
+    }
+
+    async fn spawn(size: u64, flags: &[&str], begin: impl Fn(u64, Vec<String>) -> Server) -> Self {
         let network = Network::new();
         let ids = 1..=size;
         let pairs = ids.clone().flat_map(|from| (1..=size).map(move |to| (from, to)));
         let ways: BTreeMap<_, _> =
             pairs.filter(|(from, to)| from != to).map(|pair| (pair, network.open())).collect();
         let start = |id| {
-            let told = PATIENT.iter().chain(flags).map(ToString::to_string);
-            let flags = member_flags(id, &ways).into_iter().chain(told).collect();
-            let server = Server::begin_keeping(id, keeps(id), flags);
+            let told = flags.iter().map(ToString::to_string);
+            let server = begin(id, member_flags(id, &ways).into_iter().chain(told).collect());
             (id, Member { server, state: State::Running })
         };
         let mut members: BTreeMap<_, _> = ids.map(start).collect();
@@ -202,6 +223,17 @@ impl Cluster {
             let state = self.status(id).await.ok_or_else(|| format!("server {id} is silent"))?;
             let takes_part = state["role"] == "follower" || state["role"] == "leader";
             if takes_part && state["readable"] == true { Ok(()) } else { Err(state.to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until a server counts as one of those that the cluster needs: it is not blank, and has a
+    /// leader. Whether it keeps up is not asked, which on a busy machine it may not for long.
+    pub async fn takes_part(&self, id: u64) {
+        eventually("the server takes part", async || {
+            let state = self.status(id).await.ok_or_else(|| format!("server {id} is silent"))?;
+            let has_role = state["role"] == "follower" || state["role"] == "leader";
+            if has_role && state["leader"].is_u64() { Ok(()) } else { Err(state.to_string()) }
         })
         .await;
     }

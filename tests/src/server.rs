@@ -108,11 +108,15 @@ impl Server {
     /// Starts a server that clients are told to reach under another URL, which is also what it
     /// prints: so its port is chosen here.
     pub fn advertised(url: &str, flags: &[&str]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
-        let place = Place { port, ..Place::FREE };
+        let place = Place { port: free_port(), ..Place::FREE };
         Self::launch(place, new_directory(), &[&["--advertise", url], flags].concat())
+    }
+
+    /// The same as a server of a cluster; [`Self::listens`] waits until it is there.
+    pub fn begin_advertised(id: u64, url: &str, flags: Vec<String>) -> Self {
+        let place = Place { id, port: free_port(), ..Place::FREE };
+        let flags = owned(&["--advertise", url]).into_iter().chain(flags).collect();
+        Self::spawn(Plan::new(place, new_directory(), flags))
     }
 
     /// Starts a server that asks for a token; `table` is the file for `--tokens`.
@@ -416,6 +420,12 @@ pub fn send_signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id is positive");
     // It may have ended in between, which is what a signal is for.
     let _ = kill_process(pid, signal);
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    free.local_addr().expect("it is bound").port()
 }
 
 /// Whether a process with this id exists and is more than a corpse.

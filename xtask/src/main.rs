@@ -12,6 +12,7 @@ mod runtimes;
 mod search;
 mod silence;
 mod smoke;
+mod soak;
 mod squeeze;
 mod suite;
 mod test;
@@ -36,6 +37,9 @@ Builds, runs and tests Rollcall.
   cargo xtask simulate ARGS…  run simulated clusters from seeds and check the replication protocol
                               after every step, for example --seeds 100000; --help tells more
   cargo xtask check NAME…     explore models of small clusters whole; --help names them
+  cargo xtask soak            clients of a cluster whose servers are hurt one after the other, for
+                              minutes; --help tells more
+  cargo xtask herd            thousands of clients come back to a server that died; --help tells more
   cargo xtask figures NAME…   measure how long a cluster does not serve when a server is killed,
                               stopped or shut down; --help tells more
   cargo xtask disk NAME…      measure what it costs to keep the state on disk; --help tells more
@@ -63,6 +67,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["simulate", rest @ ..] => search::simulate(&Workspace::load()?, rest),
         ["check", rest @ ..] => search::check(&Workspace::load()?, rest),
         [name @ ("figures" | "disk"), rest @ ..] => figures::run(&Workspace::load()?, name, rest),
+        ["soak", rest @ ..] => soak::soak(&Workspace::load()?, rest),
+        ["herd", rest @ ..] => soak::herd(&Workspace::load()?, rest),
         ["web"] => web::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         ["npm"] => npm::run(&Workspace::load()?).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h", ..] => {

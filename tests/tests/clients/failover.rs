@@ -1,68 +1,44 @@
-//! Servers that fail one at a time, in every way: no call of any client fails.
+//! Servers that fail one at a time, in every way: no call of any client fails, and everybody who watches
+//! is told each change once and in order.
 
-use rollcall_tests::cluster::Cluster;
-
-use crate::callers::{Callers, Onlooker, is_back};
+use rollcall_tests::{cluster::Cluster, crowd::Crowd, fault::Fault};
 
 const CALLERS: usize = 6;
 
 #[tokio::test]
-async fn no_call_fails_while_each_server_is_restarted_gracefully() {
-    let end = async |cluster: &mut Cluster, id| {
-        cluster.terminate(id);
-        assert!(cluster.exited(id).await.success());
-    };
-    each_in_turn(1, end, begin_again).await;
+async fn nothing_fails_while_each_server_is_restarted_gracefully() {
+    each_in_turn(Fault::Restart).await;
 }
 
 #[tokio::test]
-async fn no_call_fails_while_each_server_is_killed() {
-    each_in_turn(2, async |cluster, id| cluster.kill9(id), begin_again).await;
+async fn nothing_fails_while_each_server_is_killed() {
+    each_in_turn(Fault::Kill).await;
 }
 
 #[tokio::test]
-async fn no_call_fails_while_each_server_is_stopped() {
-    let go_on = async |cluster: &mut Cluster, id| {
-        cluster.cont(id);
-        cluster.wait_ready().await;
-    };
-    each_in_turn(3, async |cluster, id| cluster.stop(id).await, go_on).await;
+async fn nothing_fails_while_each_server_is_stopped() {
+    each_in_turn(Fault::Stop).await;
 }
 
 #[tokio::test]
-async fn no_call_fails_while_each_server_is_cut_off_from_the_others() {
-    let cut_off = async |cluster: &mut Cluster, id| {
-        cluster.isolate(id);
-        cluster.leader_among(&cluster.others(id)).await;
-    };
-    let heal = async |cluster: &mut Cluster, _| {
-        cluster.heal();
-        cluster.wait_ready().await;
-    };
-    each_in_turn(1, cut_off, heal).await;
+async fn nothing_fails_while_each_server_is_cut_off_from_the_others() {
+    each_in_turn(Fault::Cut).await;
 }
 
-/// Hurts each of three servers and mends it again, while clients call and somebody who came by server
-/// `seen_from` watches.
-async fn each_in_turn(
-    seen_from: u64,
-    hurt: impl AsyncFn(&mut Cluster, u64),
-    mend: impl AsyncFn(&mut Cluster, u64),
-) {
-    let mut cluster = Cluster::start(3).await;
-    let callers = Callers::start(&cluster, CALLERS).await;
-    let onlooker = Onlooker::at(&cluster, seen_from).await;
+/// Hurts each of three servers and mends it again, while clients call and watch.
+async fn each_in_turn(fault: Fault) {
+    let mut cluster = Cluster::strict(3, &[]).await;
+    let crowd = Crowd::start(&cluster, CALLERS, CALLERS).await;
     for id in cluster.running() {
-        hurt(&mut cluster, id).await;
-        callers.go_on().await;
-        mend(&mut cluster, id).await;
-        callers.go_on().await;
+        fault.begin(&mut cluster, id).await;
+        if fault == Fault::Cut {
+            cluster.leader_among(&cluster.others(id)).await;
+        }
+        crowd.goes_on().await;
+        fault.end(&mut cluster, id).await;
+        crowd.goes_on().await;
     }
-    onlooker.saw_nothing().await;
-    callers.were_served().await;
-}
-
-async fn begin_again(cluster: &mut Cluster, id: u64) {
-    cluster.restart(id).await;
-    is_back(cluster, id).await;
+    let outcome = crowd.finish().await;
+    outcome.nothing_was_done_twice();
+    assert!(outcome.followed.iter().all(|one| one.changes > 0), "changes were told");
 }

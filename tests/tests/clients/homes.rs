@@ -19,27 +19,6 @@ async fn clients_of_one_seed_spread_over_all_servers() {
     spread(&clients, &cluster.running()).await;
 }
 
-#[tokio::test]
-async fn two_names_of_a_server_are_one_link() {
-    let cluster = Cluster::start(1).await;
-    let url = cluster.url(1);
-    let other = url.replace("127.0.0.1", "localhost");
-    assert_ne!(url, other);
-    let client = Client::connect([other, url]).await.expect("the cluster serves");
-    client.get_sequence_number().await.expect("it serves");
-    eventually("one link", async || {
-        let status = cluster.status(1).await.ok_or("no status")?;
-        // One is that of whoever asks for the status.
-        if status["connections"].as_u64().is_some_and(|links| links <= 2) {
-            Ok(())
-        } else {
-            Err(status.to_string())
-        }
-    })
-    .await;
-    client.close().await;
-}
-
 async fn connect(url: &str) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {

@@ -20,6 +20,7 @@ mod readme;
 mod real_input;
 mod server_restart;
 mod states;
+mod together;
 mod token;
 mod two_pages;
 mod types;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_client::{Client, Ip, Registration};
-use rollcall_tests::{PATIENCE, cluster::Cluster};
+use rollcall_tests::{PATIENCE, browser::Browser, cluster::Cluster};
 use serde_json::{Value, json};
 
 use crate::console::Console;
@@ -110,17 +110,22 @@ impl Console {
         self.page.assert_equal("what happened to people", happened, json!(expected)).await;
     }
 
-    /// Fails if the page complained about anything but servers that are not there, or that closed a
-    /// link while something was being sent on it: the browser itself says these.
+    /// The same of this console's page as [`complains_of_lost_servers_only`].
     pub(crate) async fn complains_of_lost_servers_only(&self) {
-        let lost = |text: &String| {
-            text.contains("WebSocket connection to") && text.contains("ERR_CONNECTION_")
-                || text.contains("WebSocket is already in CLOSING or CLOSED state")
-        };
-        let complaints = self.page.complaints().await;
-        let others: Vec<_> = complaints.iter().filter(|text| !lost(text)).collect();
-        self.page.assert_equal("complaints besides lost servers", others, vec![]).await;
+        complains_of_lost_servers_only(&self.page).await;
     }
+}
+
+/// Fails if a page complained about anything but servers that are not there, or that closed a link
+/// while something was being sent on it: the browser itself says these.
+pub(crate) async fn complains_of_lost_servers_only(page: &Browser) {
+    let lost = |text: &String| {
+        text.contains("WebSocket connection to") && text.contains("net::ERR_")
+            || text.contains("WebSocket is already in CLOSING or CLOSED state")
+    };
+    let complaints = page.complaints().await;
+    let others: Vec<_> = complaints.iter().filter(|text| !lost(text)).collect();
+    page.assert_equal("complaints besides lost servers", others, vec![]).await;
 }
 
 /// Registers somebody at a server, for as long as the client is kept.

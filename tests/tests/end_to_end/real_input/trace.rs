@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use rollcall_tests::chance::Chance;
 use serde_json::{Value, json};
 
 /// The parts of all clients.
@@ -51,7 +52,8 @@ impl Trace {
     pub(crate) fn new(seed: u64, clients: usize, length: Duration) -> Self {
         let part = |index| {
             // A sequence of chance of its own, whatever the others do.
-            let mut chance = Chance(seed ^ (index as u64 + 1).wrapping_mul(0xA076_1D64_78BD_642F));
+            let mut chance =
+                Chance::new(seed ^ (index as u64 + 1).wrapping_mul(0xA076_1D64_78BD_642F));
             Part::new(index, &mut chance).play(length)
         };
         Self { clients: (0..clients).map(part).collect() }
@@ -178,7 +180,7 @@ impl<'a> Part<'a> {
 
 /// A name that others may have too, a device that nobody else has, and an address.
 fn registration(index: usize, generation: usize, chance: &mut Chance) -> Registration {
-    let bits = chance.next();
+    let bits = chance.draw();
     let ip = if bits & 1 == 0 {
         IpAddr::from([203, 0, 113, (bits >> 8) as u8])
     } else {
@@ -207,23 +209,6 @@ fn username(number: u64) -> String {
         3 => format!("o'hara\"{number}\\"),
         4 => format!("שלום{number}"),
         _ => format!("person-{number}"),
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
     }
 }
 
