@@ -77,6 +77,10 @@ impl Session {
                 let origin = origin(message);
                 if let Some(event) = self.watches.handle_change(link, kind, change, &origin) {
                     self.event(event);
+                    if let Some(home) = self.home.filter(|home| *home != link) {
+                        // What has come now may be what it lacked at home.
+                        self.watches.move_to(home);
+                    }
                 }
             }
         }
@@ -171,15 +175,19 @@ impl Session {
             self.refuse_watch(watch, unreadable());
             return;
         };
-        let late = self.home.is_some_and(|home| home != link && self.watches.is_at(watch, home));
-        let granted = if late {
-            self.watches.handle_answered(watch, link);
+        let place = self.watches.place(watch).filter(|place| *place != link);
+        let granted = if place.is_some() && place == self.home {
+            self.watches.handle_answered(watch, link); // It comes late.
             None
         } else {
-            self.watches.handle_subscribed(watch, link, number, answer, &origin)
+            let stays = place.is_some_and(|place| self.serves_well(place));
+            self.watches.handle_subscribed(watch, link, number, answer, &origin, stays)
         };
         let Some(Subscribed { events, call, before }) = granted else {
             self.end_subscription((link, number), Owner::Nobody);
+            if let Some(home) = self.home {
+                self.watches.move_to(home);
+            }
             return;
         };
         if let Some(call) = call {

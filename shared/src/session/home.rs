@@ -158,6 +158,12 @@ impl Session {
         home.is_some_and(|ready| !ready.standing.demoted)
     }
 
+    /// Whether nothing is known against a link.
+    pub(super) fn serves_well(&self, link: LinkId) -> bool {
+        let ready = self.links.get(&link).and_then(Link::ready);
+        ready.is_some_and(|ready| ready.standing.rank(self.now) == 0)
+    }
+
     pub(super) fn ready_links(&self) -> impl Iterator<Item = (LinkId, &Ready)> {
         self.links.iter().filter_map(|(id, link)| Some((*id, link.ready()?)))
     }
@@ -190,7 +196,6 @@ impl Session {
             self.event(Event::Failover { from, to: url, reason });
         }
         self.rescue(None, true);
-        self.pump();
     }
 
     /// Asks at home what nobody else is to answer any more: what is awaited on no link, or on `left`
@@ -203,6 +208,7 @@ impl Session {
         for id in self.flights.stranded(left.filter(|left| *left != home), paused) {
             self.send(id, home);
         }
+        self.pump();
     }
 
     /// An answer on this link is late. A home that is late twice is left, with all that is awaited
@@ -214,6 +220,7 @@ impl Session {
             return;
         }
         self.ping(link);
+        self.watches.leave(link);
         if self.home == Some(link) {
             "no answer in time".clone_into(&mut self.lost);
             self.choose_home();

@@ -34,6 +34,9 @@ struct Watch {
     number: Option<Number>,
     /// The link on which it was asked for, while that is not answered.
     asked: Option<LinkId>,
+    /// A link on which nobody knew any more what came after this revision, while it is known where the
+    /// watch is subscribed.
+    in_vain: Option<(LinkId, Revision)>,
     view: View,
     progress: Progress,
 }
@@ -69,6 +72,7 @@ impl Watches {
             call: Some(call),
             number: None,
             asked: None,
+            in_vain: None,
             view: View::default(),
             progress: Progress::New,
         };
@@ -112,13 +116,25 @@ impl Watches {
         }
     }
 
-    /// The link at home is this one: those that are not subscribed there, nor about to be, are to be.
+    /// The link at home is this one: those that are not subscribed there, nor about to be, are to be,
+    /// but for those that would lose by it.
     pub(super) fn move_to(&mut self, home: LinkId) {
         for (id, watch) in self.watches.iter_mut() {
             let subscribed = watch.number.is_some_and(|number| number.0 == home);
-            if !subscribed && watch.asked != Some(home) {
+            let loses = match (watch.in_vain, watch.progress) {
+                (Some(in_vain), Progress::At(done)) => in_vain == (home, done),
+                _ => false,
+            };
+            if !subscribed && watch.asked != Some(home) && (!loses || watch.number.is_none()) {
                 self.pending.insert(*id, ());
             }
+        }
+    }
+
+    /// A link serves no more as it should: watches leave it, whatever they lose by it.
+    pub(super) fn leave(&mut self, link: LinkId) {
+        for (_, watch) in self.watches.iter_mut() {
+            watch.in_vain.take_if(|_| watch.number.is_some_and(|number| number.0 == link));
         }
     }
 
@@ -142,13 +158,13 @@ impl Watches {
         self.watches.get(&id).is_some()
     }
 
-    /// Whether a watch is subscribed on this link.
-    pub(super) fn is_at(&self, id: WatchId, link: LinkId) -> bool {
-        let number = self.watches.get(&id).and_then(|watch| watch.number);
-        number.is_some_and(|number| number.0 == link)
+    /// The link on which a watch is subscribed.
+    pub(super) fn place(&self, id: WatchId) -> Option<LinkId> {
+        self.watches.get(&id)?.number.map(|number| number.0)
     }
 
-    /// Takes in the complete answer to a `Subscribe` on `link`. Nothing if the watch is gone.
+    /// Takes in the complete answer to a `Subscribe` on `link`; `stays` says that the watch is
+    /// subscribed elsewhere and well served. Nothing if the watch is gone, or does not move.
     pub(super) fn handle_subscribed(
         &mut self,
         id: WatchId,
@@ -156,16 +172,28 @@ impl Watches {
         number: SubscriptionId,
         answer: Part,
         origin: &Arc<str>,
+        stays: bool,
     ) -> Option<Subscribed> {
         let watch = self.watches.get_mut(&id)?;
+        watch.asked.take_if(|asked| *asked == link);
         let mut events = Vec::new();
-        let before = watch.number.replace((link, number));
         let revision = answer.revision.unwrap_or_default();
         let goes_on = match watch.progress {
             // Where the other subscription was ahead, what is told again is not carried out again.
             Progress::At(done) => answer.recovered == Some(true) || done >= revision,
             Progress::New | Progress::Outdated(_) => false,
         };
+        if !goes_on
+            && stays
+            && let Progress::At(done) = watch.progress
+        {
+            // As at a server that has just begun anew. After the next change it knows as much. What was asked
+            // before anything was known is asked once more at once.
+            let again = answer.recovered.is_none() && watch.in_vain.is_none();
+            watch.in_vain = Some((link, if again { Revision::default() } else { done }));
+            return None;
+        }
+        let before = watch.number.replace((link, number));
         if !goes_on {
             let mut view = View::default();
             view.extend(answer.users);

@@ -379,8 +379,87 @@ fn the_first_answer_may_come_from_an_old_home() {
     rig.expect(&["+a2:d@6"]);
     let users = [user("a1", 3), user("a2", 6), user("a3", 7)];
     rig.reply(2, 5, "Subscribed", &subscribed(1, 7, &users, ""));
-    rig.expect(&["resync 1", "+a3:d@7", r#"1< Unsubscribe#6 {"subscription":1}"#]);
+    // That leaves out what was told since; it is asked for what came after.
+    rig.expect(&[
+        r#"2< Unsubscribe#6 {"subscription":1}"#,
+        r#"2< Subscribe#7 {"prefix":"a","since":6}"#,
+    ]);
+    rig.reply(2, 7, "Subscribed", &subscribed(2, 6, &[], r#","recovered":true"#));
+    rig.push(2, "UserConnected", &change(2, "a3", 7));
+    rig.expect(&[r#"1< Unsubscribe#8 {"subscription":1}"#, "+a3:d@7"]);
     check_view(&rig, watch, 7, "a1@3 a2@6 a3@7");
+}
+
+/// A watch on link 1 that the new home, link 2, knows nothing of, as it has just begun anew. Seven ids are
+/// used.
+fn staying() -> (Rig, WatchId) {
+    let (mut rig, watch) = watching_in(2);
+    move_home(&mut rig, &[2]);
+    rig.reply_to(1, 1, "Status", "{}"); // It serves again.
+    rig.expect(&[r#"2< Subscribe#5 {"prefix":"a","since":5}"#]);
+    let users = [user("a1", 3), user("a2", 4), user("a3", 6)];
+    rig.reply(2, 5, "Subscribed", &subscribed(1, 7, &users, r#","recovered":false"#));
+    rig.expect(&[r#"2< Unsubscribe#6 {"subscription":1}"#]);
+    rig.reply(2, 6, "Unsubscribed", r#"{"subscription":1}"#);
+    rig.lookup("x");
+    rig.reply(2, 7, "UserAddress", "{}");
+    rig.drain();
+    (rig, watch)
+}
+
+#[test]
+fn a_watch_stays_where_more_is_known_until_its_next_change() {
+    let (mut rig, watch) = staying();
+    rig.pass(3000);
+    assert!(!rig.drain().iter().any(|line| line.contains("Subscribe")), "in vain again");
+    rig.push(1, "UserConnected", &change(9, "a3", 6));
+    rig.expect(&["+a3:d@6", r#"2< Subscribe#8 {"prefix":"a","since":6}"#]);
+    rig.push(1, "UserConnected", &change(9, "a4", 8));
+    rig.expect(&["+a4:d@8"]);
+    rig.reply(2, 8, "Subscribed", &subscribed(2, 6, &[], r#","recovered":true"#));
+    rig.expect(&[r#"1< Unsubscribe#9 {"subscription":9}"#]);
+    check_view(&rig, watch, 8, "a1@3 a2@4 a3@6 a4@8");
+}
+
+#[test]
+fn a_watch_that_stays_leaves_with_its_link() {
+    let (mut rig, _) = staying();
+    rig.lose(1, 1006);
+    rig.expect(&[r#"2< Subscribe#8 {"prefix":"a","since":5}"#]);
+    let users = [user("a1", 3), user("a2", 4), user("a3", 6)];
+    rig.reply(2, 8, "Subscribed", &subscribed(2, 7, &users, r#","recovered":false"#));
+    rig.expect(&["resync 1", "+a3:d@6"]);
+}
+
+#[test]
+fn a_watch_that_stays_leaves_a_server_that_is_silent() {
+    let (mut rig, _) = staying();
+    // Twice nobody answers at home, and the copies of it elsewhere are late as well.
+    for _ in 0..3 {
+        rig.lookup("x");
+        rig.session.handle_alive(rig.now(), LinkId(1));
+        rig.pass(1000);
+        rig.session.handle_alive(rig.now(), LinkId(1));
+        rig.pass(1000);
+    }
+    let said = rig.drain();
+    let again = said.iter().filter(|line| line.contains("Subscribe#")).count();
+    assert!(again > 0, "{said:?}");
+}
+
+/// Whatever a server says, it is not asked without end.
+#[test]
+fn an_answer_that_says_nothing_of_what_was_missed_is_not_asked_for_again_and_again() {
+    let (mut rig, _) = watching_in(2);
+    move_home(&mut rig, &[2]);
+    rig.reply_to(1, 1, "Status", "{}");
+    rig.drain();
+    let mut asked = 0;
+    for id in [5, 7, 9, 11] {
+        rig.reply(2, id, "Subscribed", &subscribed(1, 7, &[], ""));
+        asked += rig.drain().iter().filter(|line| line.contains("< Subscribe#")).count();
+    }
+    assert_eq!(asked, 1);
 }
 
 #[test]
