@@ -6,6 +6,7 @@ import init, { Rollcall } from "./rollcall_bindings.js";
 
 const connect = Rollcall.connect;
 let loading;
+let blocked;
 
 Rollcall.connect = async function (options) {
   loading ??= load();
@@ -15,8 +16,32 @@ Rollcall.connect = async function (options) {
     loading = undefined; // the next call tries again
     throw error;
   }
-  return connect.call(Rollcall, options);
+  blocked = undefined;
+  try {
+    return await connect.call(Rollcall, options);
+  } catch (error) {
+    if (error.code === "unreachable") error.message += `: ${reason(options.servers)}`;
+    throw error;
+  }
 };
+
+// Nothing else tells that the page's policy forbade a socket.
+globalThis.addEventListener?.("securitypolicyviolation", ({ blockedURI, disposition }) => {
+  if (/^ws/.test(blockedURI) && disposition !== "report") blocked = blockedURI;
+});
+
+// Why no server was reached, as far as a browser tells.
+function reason(servers) {
+  if (blocked) return `the page's Content-Security-Policy lacks ${blocked} in connect-src`;
+  const insecure = globalThis.location?.protocol === "https:" && servers.find((url) => url.startsWith("ws:"));
+  try {
+    // Addresses of this machine are allowed.
+    if (insecure) new WebSocket(insecure).close();
+  } catch {
+    return `a page at https:// may not open ${insecure}; use wss://`;
+  }
+  return "nothing runs there, its certificate is refused, or something between blocks it";
+}
 
 async function load() {
   const url = new URL("./rollcall_bg.wasm", import.meta.url);

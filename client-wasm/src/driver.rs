@@ -274,12 +274,9 @@ impl Driver {
     fn attach_hints(&self) {
         let on_hint = host::listener({
             let driver = self.clone();
-            move |_| {
-                let hidden = host::property(&host::global("document"), "hidden");
-                if hidden.as_bool() != Some(true) {
-                    driver.post(|core, now| core.session.handle_wake(now));
-                }
-            }
+            // Also of a page that is hidden, whose timers may run once a minute only; and when it gets
+            // hidden, which does no harm.
+            move |_| driver.post(|core, now| core.session.handle_wake(now))
         });
         for (target, event) in hint_sources() {
             let args = [event.into(), on_hint.as_ref().clone()];
@@ -510,4 +507,4 @@ impl std::fmt::Debug for Driver {
 }
 
 /// The close code of a link that could not be opened.
-const NO_CLOSE_FRAME: u16 = 1006;
+pub(crate) const NO_CLOSE_FRAME: u16 = 1006;

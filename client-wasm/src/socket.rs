@@ -14,7 +14,7 @@ use gloo_net::websocket::{Message, WebSocketError};
 use rollcall_shared::message::SUBPROTOCOL;
 use rollcall_shared::session::LinkId;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, NO_CLOSE_FRAME};
 use crate::host::{self, Listener};
 
 /// A WebSocket that tells a driver what happens to it.
@@ -67,8 +67,8 @@ pub(crate) enum Heard {
     Opened,
     Text(String),
     Closed(u16),
-    /// Something that a session has no use for: binary messages, which no server sends, and errors,
-    /// after each of which the socket closes.
+    /// Something that a session has no use for: binary messages, which no server sends, and errors
+    /// of a socket that was open, after each of which it closes.
     Other,
 }
 
@@ -108,11 +108,14 @@ impl Line {
             Some(match item? {
                 Ok(Message::Text(text)) => Heard::Text(text),
                 Err(WebSocketError::ConnectionClose(event)) => Heard::Closed(event.code),
+                // Chromium says no more of a socket that the page's Content-Security-Policy forbids; what is
+                // held for its end then stays, a kilobyte for each try.
+                Err(WebSocketError::ConnectionError) if *opening => Heard::Closed(NO_CLOSE_FRAME),
                 _ => Heard::Other,
             })
         })
     }
 }
 
-/// What a socket tells. An error is always followed by the close.
-const EVENTS: [&str; 3] = ["open", "message", "close"];
+/// What a socket tells. An error of one that was open is always followed by the close.
+const EVENTS: [&str; 4] = ["open", "message", "error", "close"];

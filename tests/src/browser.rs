@@ -5,6 +5,7 @@
 //! in `target/e2e`. Chromium or its driver missing is a failure, never a reason to skip.
 
 mod devices;
+mod devtools;
 mod process;
 mod windows;
 
@@ -40,8 +41,18 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser and opens a page; `name` tells it apart in messages and pictures.
     pub async fn open(name: &str, url: &str) -> Self {
+        Self::start(name, url, &[]).await
+    }
+
+    /// Starts a browser that treats pages as a person's does: it throttles the timers of hidden ones,
+    /// and keeps those that were left for the way back.
+    pub async fn open_everyday(name: &str, url: &str) -> Self {
+        Self::start(name, url, &process::COMFORTS).await
+    }
+
+    async fn start(name: &str, url: &str, without: &[&str]) -> Self {
         let driver = Driver::start();
-        let capabilities = driver.capabilities();
+        let capabilities = driver.capabilities(without);
         let Value::Object(capabilities) = capabilities else { unreachable!("it is an object") };
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
@@ -64,6 +75,11 @@ impl Browser {
     /// Loads the page again.
     pub async fn reload(&self) {
         self.run("reload the page", self.client.refresh()).await;
+    }
+
+    /// Goes back to the page before.
+    pub async fn back(&self) {
+        self.run("go back", self.client.back()).await;
     }
 
     /// Clicks what a selector finds, once it is there and can be clicked.

@@ -20,6 +20,7 @@ pub mod roaming;
 pub mod server;
 pub mod site;
 pub mod strace;
+pub mod tls;
 pub mod wire;
 pub mod witness;
 

@@ -89,7 +89,7 @@ async fn answer(
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         Content-Security-Policy: {policy}\r\nCache-Control: no-store\r\n\
+         Content-Security-Policy: {policy}\r\nCache-Control: no-cache\r\n\
          Connection: close\r\n\r\n",
         body.len()
     );

@@ -1,9 +1,11 @@
-//! Takes the code out of a module that would format text if anything did.
+//! Takes the code out of a module that would format text if anything did, or tell of a panic if anybody
+//! heard it.
 //!
 //! Nothing in the browser client formats: it writes its texts by hand, which is smaller. What is left of
 //! the standard library's formatting hangs on the texts of panics, which nobody sees in a browser, and
 //! stays because the table of functions names it. It can be reached in no other way than by a call of a
-//! function of `core::fmt`, so where there is none, none of it ever runs.
+//! function of `core::fmt`, so where there is none, none of it ever runs. What a panic does besides its text
+//! is to trap, which it does at once instead.
 
 use std::convert::Infallible;
 
@@ -13,8 +15,8 @@ use wasmparser::{FunctionBody, KnownCustom, Name, Operator, Parser, Payload, Typ
 
 use crate::process::Result;
 
-/// The module, with functions that trap in place of those that format. An error says which function
-/// formats, if one does.
+/// The module, with functions that trap in place of those that format or panic. An error says which
+/// function formats, if one does.
 pub(crate) fn silence(module: &[u8]) -> Result<Vec<u8>> {
     let mut pass = Silencer::new(module)?;
     let mut out = Module::new();
@@ -24,13 +26,44 @@ pub(crate) fn silence(module: &[u8]) -> Result<Vec<u8>> {
 }
 
 struct Silencer {
-    /// For each function of the module's own, whether it formats.
+    /// For each function of the module's own, whether it formats or panics.
     silent: std::vec::IntoIter<bool>,
 }
 
 impl Silencer {
     fn new(module: &[u8]) -> Result<Self> {
-        let (mut imported, mut bodies, mut names) = (0, Vec::new(), Vec::new());
+        let Named { names, bodies } = Named::of(module)?;
+        let own = &names[names.len() - bodies.len()..];
+        let silent: Vec<bool> = own.iter().map(|name| formats(name) || panics(name)).collect();
+        for ((body, name), _) in bodies.iter().zip(own).zip(&silent).filter(|(_, silent)| !**silent)
+        {
+            for operator in body.get_operators_reader()? {
+                let Operator::Call { function_index } = operator? else { continue };
+                let callee = names.get(function_index as usize).copied().unwrap_or_default();
+                if formats(callee) {
+                    return Err(format!(
+                        "{name} formats text, by {callee}: that brings all of `core::fmt`; \
+                         write it by hand as its neighbours do"
+                    )
+                    .into());
+                }
+            }
+        }
+        Ok(Self { silent: silent.into_iter() })
+    }
+}
+
+/// The functions of a module.
+struct Named<'a> {
+    /// Of all, those from outside first.
+    names: Vec<&'a str>,
+    /// Of its own.
+    bodies: Vec<FunctionBody<'a>>,
+}
+
+impl<'a> Named<'a> {
+    fn of(module: &'a [u8]) -> Result<Self> {
+        let (mut imported, mut bodies, mut named) = (0, Vec::new(), Vec::new());
         for payload in Parser::new(0).parse_all(module) {
             match payload? {
                 Payload::ImportSection(section) => {
@@ -41,44 +74,28 @@ impl Silencer {
                 Payload::CodeSectionEntry(body) => bodies.push(body),
                 Payload::CustomSection(section) => {
                     if let KnownCustom::Name(parts) = section.as_known() {
-                        for part in parts {
-                            if let Name::Function(functions) = part? {
-                                for naming in functions {
-                                    let naming = naming?;
-                                    names.push((naming.index as usize, naming.name));
-                                }
-                            }
-                        }
+                        named.extend(parts);
                     }
                 }
                 _ => {}
             }
         }
-        if names.is_empty() {
-            return Err("the module does not name its functions: something strips it".into());
-        }
-        let mut all = vec![""; imported + bodies.len()];
-        for (at, name) in names {
-            *all.get_mut(at).ok_or("a name of a function that there is not")? = name;
-        }
-        let silent: Vec<bool> = all.iter().map(|name| formats(name)).collect();
-        for (body, name) in bodies.iter().zip(&all[imported..]) {
-            for operator in body.get_operators_reader()? {
-                if let Operator::Call { function_index } = operator?
-                    && silent.get(function_index as usize) == Some(&true)
-                    && !formats(name)
-                {
-                    let callee = all[function_index as usize];
-                    return Err(format!(
-                        "{name} formats text, by {callee}: that brings all of `core::fmt`; \
-                         write it by hand as its neighbours do"
-                    )
-                    .into());
-                }
+        let mut names = vec![""; imported + bodies.len()];
+        let mut any = false;
+        for part in named {
+            let Name::Function(functions) = part? else { continue };
+            for naming in functions {
+                let naming = naming?;
+                let at = names.get_mut(naming.index as usize);
+                *at.ok_or("a name of a function that there is not")? = naming.name;
+                any = true;
             }
         }
-        let own: Vec<bool> = silent[imported..].to_vec();
-        Ok(Self { silent: own.into_iter() })
+        if any {
+            Ok(Self { names, bodies })
+        } else {
+            Err("the module does not name its functions: something strips it".into())
+        }
     }
 }
 
@@ -88,6 +105,20 @@ fn formats(name: &str) -> bool {
     ["4core3fmt", "core..fmt..", "3fmt7Display3fmt", "3fmt5Debug3fmt"]
         .iter()
         .any(|it| name.contains(it))
+}
+
+/// Whether a function panics, or gives up as memory ran out, and does nothing else.
+fn panics(name: &str) -> bool {
+    let names = [
+        "4core9panicking",
+        "panic_already",
+        "13expect_failed",
+        "13unwrap_failed",
+        "13assert_failed",
+        "7raw_vec12handle_error",
+        "5alloc5alloc18handle_alloc_error",
+    ];
+    names.iter().any(|it| name.contains(it))
 }
 
 impl Reencode for Silencer {
@@ -115,6 +146,8 @@ mod tests {
 
     const FORMATS: &str = "_RNvNtCsgXGp5Oqx2Ny_4core3fmt5write";
     const PRINTS: &str = "_ZN58_$LT$wasm_bindgen..JsValue$u20$as$u20$core..fmt..Debug$GT$3fmt17h9E";
+
+    const PANICS: &str = "_RNvNtCsgXGp5Oqx2Ny_4core9panicking9panic_fmt";
 
     /// A module of functions by these names, each of which calls one.
     fn module(functions: &[(&str, Option<u32>)]) -> Vec<u8> {
@@ -154,11 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn what_formats_traps_and_nothing_else_does() {
-        let functions =
-            [("serve", Some(1)), ("decode", None), (FORMATS, Some(1)), (PRINTS, Some(2))];
-        let silent = silence(&module(&functions)).expect("nothing formats");
-        assert_eq!(traps(&silent), [false, false, true, true]);
+    fn what_formats_or_panics_traps_and_nothing_else_does() {
+        let functions = [
+            ("serve", Some(1)),
+            ("decode", Some(4)),
+            (FORMATS, Some(1)),
+            (PRINTS, Some(2)),
+            (PANICS, Some(2)),
+        ];
+        let silent = silence(&module(&functions)).expect("nothing but a panic formats");
+        assert_eq!(traps(&silent), [false, false, true, true, true]);
     }
 
     #[test]

@@ -61,13 +61,21 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Files> {
     let bindings = Bindings::generate(&module)?;
     let by_hand = |name| fs::read(workspace.root.join("client-wasm/js").join(name));
     Ok(Files::from([
-        ("rollcall.js", by_hand("rollcall.js")?),
+        ("rollcall.js", entry(by_hand("rollcall.js")?)?),
         ("order.js", by_hand("order.js")?),
         ("order.d.ts", by_hand("order.d.ts")?),
         ("rollcall_bindings.js", bindings.javascript.into_bytes()),
         ("rollcall_bg.wasm", bindings.wasm),
         ("rollcall.d.ts", public_types(&bindings.types)?.into_bytes()),
     ]))
+}
+
+/// An entry file without comments and indentation, but for its first line: Deno reads there where the
+/// types are.
+fn entry(file: Vec<u8>) -> Result<Vec<u8>> {
+    let text = String::from_utf8(file)?;
+    let (first, rest) = text.split_once('\n').ok_or("an entry file has one line only")?;
+    Ok(format!("{first}\n{}", glue::strip(rest)?).into_bytes())
 }
 
 /// Compiles `client-wasm` and returns the module's path.
@@ -261,6 +269,13 @@ mod tests {
         assert_eq!(types, "/* lint */\nexport class Rollcall {\n}\n");
         assert!(public_types("export class Rollcall {").is_err());
         assert!(public_types("export type InitInput = X").is_err());
+    }
+
+    #[test]
+    fn an_entry_file_keeps_its_first_line() {
+        let file = "// @types\n// comment\n\nf(() => {\n  g();\n});\n";
+        let entry = entry(file.into()).expect("it is plain");
+        assert_eq!(String::from_utf8_lossy(&entry), "// @types\nf(() => {\ng();\n});\n");
     }
 
     #[test]

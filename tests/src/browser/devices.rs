@@ -3,10 +3,7 @@
 //!
 //! All of it by Chromium's own protocol, so that pages see real events.
 
-use fantoccini::wd::WebDriverCompatibleCommand;
-use http::Method;
-use serde_json::{Value, json};
-use url::{ParseError, Url};
+use serde_json::json;
 
 use super::Browser;
 
@@ -35,24 +32,5 @@ impl Browser {
             let event = json!({ "type": kind, "key": key, "code": key });
             self.devtools("Input.dispatchKeyEvent", event).await;
         }
-    }
-
-    async fn devtools(&self, command: &str, parameters: Value) -> Value {
-        let body = json!({ "cmd": command, "params": parameters }).to_string();
-        self.run(command, self.client.issue_cmd(Devtools(body))).await
-    }
-}
-
-/// A command of Chromium's DevTools protocol, which its driver passes on.
-#[derive(Debug)]
-struct Devtools(String);
-
-impl WebDriverCompatibleCommand for Devtools {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        (Method::POST, Some(self.0.clone()))
     }
 }

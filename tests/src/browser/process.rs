@@ -86,12 +86,16 @@ impl Driver {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What to ask of a new session.
-    pub(super) fn capabilities(&self) -> Value {
+    /// What to ask of a new session; chromedriver leaves these switches out, which it adds by itself.
+    pub(super) fn capabilities(&self, without: &[&str]) -> Value {
         let profile = format!("--user-data-dir={}", self.folder.path().join("profile").display());
         let arguments: Vec<&str> = FLAGS.iter().copied().chain([profile.as_str()]).collect();
         json!({
-            "goog:chromeOptions": { "binary": chromium(), "args": arguments },
+            "goog:chromeOptions": {
+                "binary": chromium(),
+                "args": arguments,
+                "excludeSwitches": without,
+            },
             "goog:loggingPrefs": { "browser": "ALL" },
         })
     }
@@ -167,6 +171,15 @@ fn processes() -> impl Iterator<Item = (u32, u32)> {
 
 /// How often to try to start a driver.
 const STARTS: usize = 5;
+
+/// What chromedriver adds for tests that want nothing to happen to hidden pages and to those that were
+/// left: without these, Chromium throttles timers and keeps pages for the way back, headless as well.
+pub(super) const COMFORTS: [&str; 4] = [
+    "disable-background-timer-throttling",
+    "disable-renderer-backgrounding",
+    "disable-backgrounding-occluded-windows",
+    "disable-back-forward-cache",
+];
 
 /// Headless, alone and quiet: no service of its own, no first steps, no sandbox (tests run as root
 /// in containers, and see only our own pages).
