@@ -82,10 +82,14 @@ struct Other {
     lag: AtomicU64,
     /// What it said last of itself; held for no longer than to copy it.
     report: Mutex<Option<Report>>,
+    /// Where clients reach it, as a third server has it from itself; held for no longer than to copy it.
+    hearsay: Mutex<Option<String>>,
 }
 
 /// A number that nobody has said.
 const UNKNOWN: u64 = u64::MAX;
+
+const ONLY_COPIES: &str = "whoever holds it only copies";
 
 impl Other {
     fn new(peer_url: &str) -> Self {
@@ -95,11 +99,19 @@ impl Other {
             linked: AtomicBool::new(false),
             lag: AtomicU64::new(UNKNOWN),
             report: Mutex::new(None),
+            hearsay: Mutex::new(None),
         }
     }
 
     fn report(&self) -> Option<Report> {
-        self.report.lock().expect("whoever holds it only copies").clone()
+        self.report.lock().expect(ONLY_COPIES).clone()
+    }
+
+    /// Where clients reach it: as it says, as others say, or else where servers do.
+    fn url(&self) -> String {
+        let said = self.report().and_then(|report| report.url);
+        let heard = || self.hearsay.lock().expect(ONLY_COPIES).clone();
+        said.or_else(heard).unwrap_or_else(|| self.url.clone())
     }
 }
 
@@ -226,10 +238,7 @@ impl Context {
     /// The cluster's servers, as seen by somebody who reached this one at `local`.
     pub(crate) fn members(&self, local: SocketAddr) -> Vec<Member> {
         let own = Member { node: self.node(), url: self.url_at(local) };
-        let other = |(node, other): (&NodeId, &Other)| {
-            let said = other.report().and_then(|report| report.url);
-            Member { node: *node, url: said.unwrap_or_else(|| other.url.clone()) }
-        };
+        let other = |(node, other): (&NodeId, &Other)| Member { node: *node, url: other.url() };
         let mut all: Vec<_> = self.members.iter().map(other).chain([own]).collect();
         all.sort_unstable_by_key(|member| member.node);
         all
@@ -238,22 +247,30 @@ impl Context {
     /// What this server tells the others of itself.
     pub(crate) fn report(&self) -> Report {
         let Standing { role, epoch, .. } = self.standing();
+        let url = |(node, other): (&NodeId, &Other)| Some((*node, other.report()?.url?));
         Report {
             url: self.url.clone(),
             role,
             epoch,
             links: self.metrics.connections(),
             lags: self.lags().collect(),
+            urls: self.members.iter().filter_map(url).collect(),
         }
     }
 
     /// Another server said this of itself.
     pub(crate) fn take_report(&self, node: NodeId, mut report: Report) {
+        let Some(other) = self.members.get(&node) else {
+            return;
+        };
         // Clients are sent there.
         report.url = report.url.filter(|url| websocket_url(url).is_ok());
-        if let Some(other) = self.members.get(&node) {
-            *other.report.lock().expect("whoever holds it only copies") = Some(report);
+        for (node, url) in report.urls.drain(..) {
+            if let Some(third) = self.members.get(&node).filter(|_| websocket_url(&url).is_ok()) {
+                *third.hearsay.lock().expect(ONLY_COPIES) = Some(url);
+            }
         }
+        *other.report.lock().expect(ONLY_COPIES) = Some(report);
     }
 
     /// How far each follower is behind, as far as this server knows as its leader.
@@ -400,15 +417,27 @@ mod tests {
     fn a_server_says_where_another_one_says_it_is_reached() {
         let (context, _) = context(&[2, 3]);
         let url = Some("ws://two.example/ws".to_owned());
-        let report = Report { url, role: Role::Follower, epoch: 7, links: 5, lags: vec![] };
-        context.take_report(NodeId(2), report.clone());
+        let of_others = [(1, "ws://one"), (2, "ws://no-more"), (3, "ws://three"), (4, "ws://four")];
+        let urls =
+            of_others.map(|(node, url)| (NodeId(node), format!("{url}.example/ws"))).to_vec();
+        let (role, lags) = (Role::Follower, vec![]);
+        let report = Report { url, role, epoch: 7, links: 5, lags, urls };
+        let urls = || {
+            let members = context.members("127.0.0.1:7101".parse().unwrap());
+            members.into_iter().map(|member| member.url).collect::<Vec<_>>()
+        };
         // Who is none of the members says nothing that counts.
-        context.take_report(NodeId(9), report);
-        let members = context.members("127.0.0.1:7101".parse().unwrap());
-        let urls: Vec<_> = members.iter().map(|member| member.url.as_str()).collect();
-        assert_eq!(
-            urls,
-            ["ws://127.0.0.1:7101/ws", "ws://two.example/ws", "ws://127.0.0.1:7103/ws"]
-        );
+        context.take_report(NodeId(9), report.clone());
+        let guessed =
+            ["ws://127.0.0.1:7101/ws", "ws://127.0.0.1:7102/ws", "ws://127.0.0.1:7103/ws"];
+        assert_eq!(urls(), guessed);
+        // What each says of itself counts most, then what another one has from it.
+        context.take_report(NodeId(2), report.clone());
+        let said = ["ws://127.0.0.1:7101/ws", "ws://two.example/ws", "ws://three.example/ws"];
+        assert_eq!(urls(), said);
+        assert_eq!(context.report().urls, [(NodeId(2), said[1].to_owned())], "first hand only");
+        let bad = Report { urls: vec![(NodeId(3), "nonsense".to_owned())], ..report };
+        context.take_report(NodeId(2), bad);
+        assert_eq!(urls(), said);
     }
 }

@@ -153,7 +153,12 @@ async fn write(
 ) -> End {
     let mut reports = interval(REPORT);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut said = None;
+    // First, for it says where clients reach the others; whoever hears from this one may be asked for that.
+    let report = peers.context.report();
+    if let Err(error) = sink.send(Message::text(report.encode())).await {
+        return end_of(&error);
+    }
+    let mut said = Some(report);
     let mut batch = Vec::new();
     loop {
         tokio::select! {

@@ -17,6 +17,10 @@ pub(crate) struct Report {
     /// As the leader: how many entries each follower has not received.
     #[serde(default)]
     pub(crate) lags: Vec<(NodeId, u64)>,
+    /// Where other servers are reached, as they have said themselves: one that has just begun anew may
+    /// hear of them before it hears from them.
+    #[serde(default)]
+    pub(crate) urls: Vec<(NodeId, String)>,
 }
 
 /// The most bytes of a report.
@@ -43,7 +47,8 @@ mod tests {
     #[test]
     fn a_report_survives_the_way_and_grows_without_harm() {
         let lags = vec![(NodeId(2), 7)];
-        let report = Report { url: None, role: Role::Leader, epoch: 3, links: 5, lags };
+        let urls = vec![(NodeId(3), "ws://three/ws".to_owned())];
+        let report = Report { url: None, role: Role::Leader, epoch: 3, links: 5, lags, urls };
         assert_eq!(Report::decode(&report.encode()), Some(report));
         let newer = r#"{"url":null,"role":"blank","epoch":1,"links":0,"mood":"fine"}"#;
         assert_eq!(Report::decode(newer).map(|report| report.role), Some(Role::Blank));

@@ -8,8 +8,9 @@ use rollcall_tests::{
     crowd::connect,
     http::Metrics,
     proxy::{Network, Proxy},
-    wire::eventually,
+    wire::{self, eventually},
 };
+use serde_json::json;
 
 #[tokio::test]
 async fn several_names_of_each_server_lead_to_one_link_to_each() {
@@ -63,6 +64,28 @@ async fn where_an_advertised_url_is_dead_a_seed_is_used() {
     let client = connect(vec![cluster.url(1), cluster.url(3)]).await;
     links_are(&cluster, &[1, 1, 1]).await;
     client.get_sequence_number().await.expect("it is served");
+}
+
+#[tokio::test]
+async fn a_server_that_began_anew_knows_the_names_of_those_that_it_does_not_hear() {
+    let (_network, _ways, names) = ways();
+    let mut cluster = Cluster::advertised(3, &names, &[]).await;
+    let leader = cluster.leader().await;
+    let [anew, unheard] = cluster.others(leader)[..] else { panic!("there are three") };
+    cluster.kill9(anew);
+    cluster.cut(&[anew], &[unheard]);
+    cluster.restart(anew).await;
+    cluster.is_admitted(anew).await;
+    let mut client = wire::Client::new(cluster.server(anew)).await;
+    let welcome = client.call("Hello", json!({ "versions": [1] })).await;
+    let told: BTreeMap<u64, String> = welcome["members"]
+        .as_array()
+        .expect("members are a list")
+        .iter()
+        .map(|member| (member["node"].as_u64().expect("a number"), member["url"].to_string()))
+        .collect();
+    let quoted = names.iter().map(|(id, url)| (*id, format!("\"{url}\""))).collect();
+    assert_eq!(told, quoted);
 }
 
 /// Ways to three servers, and the URLs of them.

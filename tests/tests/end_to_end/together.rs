@@ -14,6 +14,7 @@ use rollcall_tests::{
     crowd::{
         Crowd, Outcome,
         follower::{Directory, FLEETING, difference, directory},
+        urls,
         waits::Call,
     },
     fault::Fault,
@@ -199,9 +200,8 @@ async fn site(cluster: &Cluster, id: u64) -> Site {
     let host = cluster.address(id).to_string();
     let page = include_str!("pages/page.html").replace("MODULE", "./crowd.js");
     let script = include_str!("pages/crowd.js").replace("127.0.0.1:7101", &host);
-    // Until a server that has begun anew has heard from another one, it names that by the URL that it
-    // dials itself, which here leads through the network between servers.
-    let allowed = [cluster.http(id), "ws://127.0.0.1:*".to_owned()];
+    // It may connect nowhere else, whatever a server that has begun anew says of the others.
+    let allowed = [urls(cluster), vec![cluster.http(id)]].concat();
     Site::serve(vec![("/page.html", page), ("/crowd.js", script)], &allowed).await
 }
 
