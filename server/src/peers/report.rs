@@ -1,4 +1,5 @@
-//! What a server tells the others of itself, for those who look at a cluster: nothing depends on it.
+//! What a server tells the others of itself, for those who look at a cluster and for clients that are to
+//! reach it: nothing of the replication depends on it.
 
 use rollcall_shared::id::NodeId;
 use rollcall_shared::message::Role;
