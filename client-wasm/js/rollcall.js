@@ -20,7 +20,7 @@ Rollcall.connect = async function (options) {
   try {
     return await connect.call(Rollcall, options);
   } catch (error) {
-    if (error.code === "unreachable") error.message += `: ${reason(options.servers)}`;
+    if (error.code === "unreachable" && globalThis.WebSocket) error.message += `: ${reason(options.servers)}`;
     throw error;
   }
 };

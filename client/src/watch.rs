@@ -77,10 +77,10 @@ impl Watch {
         self.inbox.lock().ended.clone()
     }
 
-    /// Ends the subscription and waits for the cluster to say so.
+    /// Ends the watch. It does not wait for the server, which is told.
     ///
     /// # Errors
-    /// As every call. The watch is over in any case.
+    /// `closed` if the client was. The watch is over in any case.
     pub async fn unsubscribe(self) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
         let client = self.client.clone();

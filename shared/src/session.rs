@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use backoff::{Backoff, Random};
 use calls::{Calls, Stage};
-use flights::{Flights, Owner};
+use flights::Flights;
 use held::Held;
 use link::Link;
 use liveness::{GRACE, Verdict};
@@ -284,12 +284,11 @@ impl Session {
         if let Some(waiting) = waiting {
             self.finish_call(waiting, Err(Error::new(Code::Closed, "unsubscribed")));
         }
-        let deadline = now + self.config.timeout;
-        self.calls.insert(call, deadline, Stage::Ending);
-        let said = number.is_some_and(|number| self.end_subscription(number, Owner::Call(call)));
-        if !said {
-            self.finish_call(call, Ok("{}".to_owned()));
+        if let Some(number) = number {
+            self.end_subscription(number);
         }
+        // Nothing more is told of it, whatever that server still says.
+        self.done(call, Ok("{}".to_owned()));
         call
     }
 
@@ -392,7 +391,7 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.iter().map(|(_, link)| link.deadline()).min();
-        let due = self.home.and_then(|_| self.flights.next_due());
+        let due = self.links.first().and_then(|_| self.flights.next_due());
         let call = self.calls.first().map(|(_, deadline)| self.with_grace(deadline));
         let closing = match self.course {
             Course::Closing(deadline) => Some(deadline),

@@ -9,7 +9,7 @@ use super::watches::{Number, Subscribed};
 use super::{Session, trips};
 use crate::codec::json::Write as _;
 use crate::codec::reply::{Incoming, More, Part, Refusal};
-use crate::id::RequestId;
+use crate::id::{RequestId, Revision};
 use crate::message::{
     Change, ErrorCode, Request, RequestKind, SessionReplaced, Unsubscribe, UserAddress, tag,
 };
@@ -163,14 +163,24 @@ impl Session {
         };
         match flight.owner {
             Owner::Watch(watch) => {
-                self.flights.remove(id);
-                self.handle_subscribed(link, watch, answer, origin(message));
+                let since = match self.flights.remove(id).map(|flight| flight.request) {
+                    Some(Request::Subscribe(subscribe)) => subscribe.since,
+                    _ => None,
+                };
+                self.handle_subscribed(link, watch, since, answer, origin(message));
             }
             _ => self.settle(id, Ok(join(answer))),
         }
     }
 
-    fn handle_subscribed(&mut self, link: LinkId, watch: WatchId, answer: Part, origin: Arc<str>) {
+    fn handle_subscribed(
+        &mut self,
+        link: LinkId,
+        watch: WatchId,
+        since: Option<Revision>,
+        answer: Part,
+        origin: Arc<str>,
+    ) {
         let Some(number) = answer.subscription else {
             self.refuse_watch(watch, unreadable());
             return;
@@ -180,11 +190,12 @@ impl Session {
             self.watches.handle_answered(watch, link); // It comes late.
             None
         } else {
-            let stays = place.is_some_and(|place| self.serves_well(place));
-            self.watches.handle_subscribed(watch, link, number, answer, &origin, stays)
+            let stays =
+                place.filter(|place| self.serves_well(*place)).map(|_| since.unwrap_or_default());
+            self.watches.handle_subscribed(watch, (link, number), answer, &origin, stays)
         };
         let Some(Subscribed { events, call, before }) = granted else {
-            self.end_subscription((link, number), Owner::Nobody);
+            self.end_subscription((link, number));
             if let Some(home) = self.home {
                 self.watches.move_to(home);
             }
@@ -197,18 +208,15 @@ impl Session {
             self.event(event);
         }
         if let Some(before) = before {
-            self.end_subscription(before, Owner::Nobody);
+            self.end_subscription(before);
         }
     }
 
-    /// Nobody needs a subscription any more. Returns whether the link is there to say so.
-    pub(super) fn end_subscription(&mut self, (link, subscription): Number, owner: Owner) -> bool {
-        let there = self.links.get(&link).is_some_and(|link| link.ready().is_some());
-        if there {
-            let request = Request::Unsubscribe(Unsubscribe { subscription });
-            self.issue_on(link, request, owner);
+    /// Nobody needs a subscription any more; its link says so, if it is there.
+    pub(super) fn end_subscription(&mut self, (link, subscription): Number) {
+        if self.links.get(&link).is_some_and(|link| link.ready().is_some()) {
+            self.issue_on(link, Request::Unsubscribe(Unsubscribe { subscription }), Owner::Nobody);
         }
-        there
     }
 }
 

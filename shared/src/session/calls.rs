@@ -35,8 +35,6 @@ pub(super) enum Stage {
     Sent(RequestId),
     /// It waits for the first answer to a subscription.
     Subscribing(WatchId),
-    /// It waits for the end of a subscription to be said.
-    Ending,
 }
 
 impl Calls {

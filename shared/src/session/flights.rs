@@ -125,9 +125,8 @@ impl Flights {
         Some(id)
     }
 
-    /// A link is gone: no answer to what was sent on it will come. Takes out what only meant that
-    /// link.
-    pub(super) fn handle_link_lost(&mut self, link: LinkId) -> Vec<Flight> {
+    /// A link is gone: no answer to what was sent on it will come. What only meant that link goes too.
+    pub(super) fn handle_link_lost(&mut self, link: LinkId) {
         let mut bound = Vec::new();
         for (id, flight) in self.flights.iter_mut() {
             if flight.forget_copy(link) {
@@ -137,7 +136,7 @@ impl Flights {
                 }
             }
         }
-        bound.into_iter().filter_map(|id| self.remove(id)).collect()
+        bound.into_iter().for_each(|id| drop(self.remove(id)));
     }
 
     /// The requests of this kind that are under way, in order of ids.

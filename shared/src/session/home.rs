@@ -145,11 +145,13 @@ impl Session {
             || self.ready_links().filter(|(_, ready)| ready.standing.rank(self.now) == rank);
         let nearest = of_rank().filter_map(|(_, ready)| ready.trips.distance()).min();
         let far = nearest.map(|nearest| nearest * 2 + SLACK);
-        let near = |ready: &Ready| match (ready.trips.distance(), far) {
+        let near = |(id, ready): &(LinkId, &Ready)| match (ready.trips.distance(), far) {
+            // A home is not left for little, or it would be time and again.
+            (Some(distance), Some(far)) if self.home == Some(*id) => distance <= far * 2,
             (Some(distance), Some(far)) => distance <= far,
             _ => true,
         };
-        of_rank().filter(|(_, ready)| near(ready)).map(|(id, _)| id).collect()
+        of_rank().filter(near).map(|(id, _)| id).collect()
     }
 
     /// Whether some server has welcomed the session, and answers as far as is known.
@@ -221,6 +223,7 @@ impl Session {
         }
         self.ping(link);
         self.watches.leave(link);
+        self.hasten();
         if self.home == Some(link) {
             "no answer in time".clone_into(&mut self.lost);
             self.choose_home();
@@ -228,15 +231,30 @@ impl Session {
         self.rescue(Some(link), false);
     }
 
+    /// Where no server serves as it should any more, those that were put off are tried soon.
+    fn hasten(&mut self) {
+        if !self.ready_links().any(|(id, _)| self.serves_well(id)) {
+            let at = self.now + self.backoff.delay(1, &mut self.random);
+            self.servers.retry_all(at);
+        }
+    }
+
     /// The server of this link has no quorum.
     pub(super) fn handle_no_quorum(&mut self, link: LinkId) {
-        let now = self.now;
+        let (now, served) = (self.now, self.serves_well(link));
         if let Some(ready) = self.ready_mut(link) {
             ready.standing.handle_refusal(now);
+        }
+        if served {
+            self.hasten();
         }
         if self.home == Some(link) {
             "no quorum".clone_into(&mut self.lost);
             self.choose_home();
+        }
+        self.watches.leave(link);
+        if let Some(home) = self.home {
+            self.watches.move_to(home);
         }
     }
 

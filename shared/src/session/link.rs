@@ -15,6 +15,7 @@ use crate::codec::ask;
 use crate::codec::json::Write as _;
 use crate::codec::reply::{Greeting, Incoming};
 use crate::id::RequestId;
+use crate::limits;
 use crate::message::{ErrorCode, Hello, Request, RequestKind, VERSION, tag};
 use crate::time::Instant;
 
@@ -284,12 +285,13 @@ impl Session {
     fn handle_welcome(&mut self, id: LinkId, greeting: &Greeting, text: &str) {
         let cluster = greeting.cluster.as_str();
         let other_life = self.life.as_ref().is_some_and(|life| life.cluster != cluster);
-        if other_life && let Some(home) = self.home {
-            // Either that one is dead and nobody has noticed yet, or these are two clusters.
+        if other_life && self.home.is_some() {
+            // Either the others are dead and nobody has noticed yet, or these are two clusters.
             self.drop_link(id, "it belongs to another cluster, or to another life of it");
-            if self.links.get(&home).is_some_and(|home| !home.is_asked()) {
-                self.wake_link(home);
-            }
+            let unasked = |link: &LinkId| self.links.get(link).is_some_and(|link| !link.is_asked());
+            let others: Vec<LinkId> =
+                self.ready_links().map(|(id, _)| id).filter(unasked).collect();
+            others.into_iter().for_each(|link| self.wake_link(link));
             return;
         }
         let heartbeat = Duration::from_millis(greeting.heartbeat_ms);
@@ -314,7 +316,8 @@ impl Session {
             self.forget_link(unwanted);
         }
         self.refusal = None;
-        self.next_request = self.next_request.max(greeting.next_id.0);
+        // Whatever it says, there are numbers left.
+        self.next_request = self.next_request.max(greeting.next_id.0.min(limits::REQUEST_ID / 2));
         self.begin_life(cluster, greeting.session);
         if self.links.get(&id).is_some() {
             if self.home.is_none() {
@@ -366,7 +369,7 @@ impl Session {
         let since = link.ready().map(|ready| ready.since);
         let steady = since.is_some_and(|since| self.now.since(since) >= self.backoff.max());
         let failures = self.servers.lost(id, steady);
-        let served = self.ready_links().any(|(other, _)| other != id);
+        let served = self.ready_links().any(|(other, _)| other != id && self.serves_well(other));
         // While others serve there is time: not all clients of a lost server come back to it at once.
         let failures = if served { u32::MAX } else { failures };
         let at = self.now + self.backoff.delay(failures, &mut self.random);
@@ -391,12 +394,8 @@ impl Session {
         self.links.remove(&id);
         self.watches.handle_link_lost(id);
         self.held.handle_link_lost(id);
-        for flight in self.flights.handle_link_lost(id) {
-            // An `Unsubscribe` has come true with the end of its link; a `Subscribe` is made anew.
-            if let super::flights::Owner::Call(call) = flight.owner {
-                self.finish_call(call, Ok("{}".to_owned()));
-            }
-        }
+        // An `Unsubscribe` has come true with the end of its link; a `Subscribe` is made anew.
+        self.flights.handle_link_lost(id);
         self.rescue(None, false);
     }
 
@@ -417,7 +416,7 @@ impl Session {
     pub(super) fn handle_pong(&mut self, link: LinkId, id: RequestId) {
         let now = self.now;
         if let Some(ready) = self.ready_mut(link)
-            && let Some((_, sent)) = ready.ping.take_if(|(ping, _)| *ping == id)
+            && let Some((_, sent)) = ready.ping.take_if(|(ping, _)| *ping <= id)
         {
             if ready.standing.handle_alive() {
                 ready.considered = false;

@@ -273,7 +273,7 @@ impl Session {
                 self.event(Event::WatchEnded { watch, error });
                 if let Some(number) = number {
                     // It was to move; where it was it is granted still.
-                    self.end_subscription(number, Owner::Nobody);
+                    self.end_subscription(number);
                 }
             }
             None => {}
@@ -308,7 +308,6 @@ impl Session {
                 self.watches.remove(watch);
                 self.not_sent()
             }
-            Some(Stage::Ending) => Error::new(Code::Timeout, "no answer in time"),
             None => return,
         };
         self.finish_call(call, Err(error));
@@ -362,7 +361,7 @@ impl Session {
                         self.held.leave(&key, call);
                     }
                 }
-                Some(Stage::Subscribing(_) | Stage::Ending) | None => {}
+                Some(Stage::Subscribing(_)) | None => {}
             }
             self.finish_call(call, Err(why.clone()));
         }

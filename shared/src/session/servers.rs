@@ -12,7 +12,11 @@ use crate::time::Instant;
 
 /// All servers that are worth a link.
 #[derive(Debug)]
-pub(super) struct Servers(Vec<Server>);
+pub(super) struct Servers {
+    all: Vec<Server>,
+    /// How many members were named to it that it did not know.
+    learned: u32,
+}
 
 /// A server, or a URL of which nobody knows yet whose it is.
 #[derive(Debug)]
@@ -91,11 +95,11 @@ impl Servers {
         }
         let first = first % servers.len().max(1);
         servers.rotate_left(first);
-        Self(servers)
+        Self { all: servers, learned: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The next server to open a link to by `now`; `reached` says whether some server serves this
@@ -103,26 +107,26 @@ impl Servers {
     pub(super) fn next_due(&mut self, now: Instant, reached: bool) -> Option<&mut Server> {
         let spare = self.needs_spare(reached);
         let due = |it: &Server| it.is_wanted(spare) && it.retry_at <= now;
-        self.0.iter_mut().filter(|it| due(it)).min_by_key(|it| it.retry_at)
+        self.all.iter_mut().filter(|it| due(it)).min_by_key(|it| it.retry_at)
     }
 
     /// When the next server is to be tried.
     pub(super) fn next_retry(&self, reached: bool) -> Option<Instant> {
         let spare = self.needs_spare(reached);
-        self.0.iter().filter(|it| it.is_wanted(spare)).map(|it| it.retry_at).min()
+        self.all.iter().filter(|it| it.is_wanted(spare)).map(|it| it.retry_at).min()
     }
 
     /// Whether URLs are tried too of which nobody knows whose they are: where no server is reached, or
     /// not each by the URL that the cluster names.
     fn needs_spare(&self, reached: bool) -> bool {
         let lost = |it: &Server| it.is_wanted(false) && it.failures > 0;
-        !reached || self.0.iter().any(lost)
+        !reached || self.all.iter().any(lost)
     }
 
     /// The link to a server was lost or never came about. Returns how many in a row that is;
     /// [`Servers::retry`] says when it is tried again.
     pub(super) fn lost(&mut self, link: LinkId, was_steady: bool) -> u32 {
-        let Some(server) = self.0.iter_mut().find(|it| it.link == Some(link)) else {
+        let Some(server) = self.all.iter_mut().find(|it| it.link == Some(link)) else {
             return 1;
         };
         server.failures = if was_steady { 1 } else { server.failures.saturating_add(1) };
@@ -134,14 +138,14 @@ impl Servers {
 
     /// The server of a link that is gone is tried again at this time.
     pub(super) fn retry(&mut self, link: LinkId, at: Instant) {
-        if let Some(server) = self.0.iter_mut().find(|it| it.link == Some(link)) {
+        if let Some(server) = self.all.iter_mut().find(|it| it.link == Some(link)) {
             (server.link, server.retry_at) = (None, at);
         }
     }
 
     /// The network may be another one: every server may be tried now.
     pub(super) fn retry_all(&mut self, now: Instant) {
-        for server in &mut self.0 {
+        for server in &mut self.all {
             server.retry_at = server.retry_at.min(now);
         }
     }
@@ -161,41 +165,45 @@ impl Servers {
         let members = &members[..members.len().min(MOST_MEMBERS)];
         let is_member = |node| members.iter().any(|member| member.node == node);
         let mut unwanted = Vec::new();
-        if let Some(at) = self.0.iter().position(|it| it.link == Some(link)) {
-            let meant = self.0[at].node.filter(|meant| *meant != node && is_member(*meant));
-            match self.0.iter().position(|it| it.node == Some(node)) {
+        if let Some(at) = self.all.iter().position(|it| it.link == Some(link)) {
+            let meant = self.all[at].node.filter(|meant| *meant != node && is_member(*meant));
+            match self.all.iter().position(|it| it.node == Some(node)) {
                 Some(other) if meant.is_some() => {
                     // As behind a load balancer: it would lead astray again and again.
-                    self.0[at].link = None;
-                    self.0[at].failures = self.0[at].failures.saturating_add(1);
-                    self.0[at].retry_at = later;
-                    self.0[at].urls.rotate_left(1);
-                    unwanted.extend(self.0[other].take_link(Some(link), &in_use));
+                    self.all[at].link = None;
+                    self.all[at].failures = self.all[at].failures.saturating_add(1);
+                    self.all[at].retry_at = later;
+                    self.all[at].urls.rotate_left(1);
+                    unwanted.extend(self.all[other].take_link(Some(link), &in_use));
                 }
                 Some(other) if other != at => unwanted.extend(self.merge(at, other, &in_use)),
-                _ => self.0[at].node = Some(node),
+                _ => self.all[at].node = Some(node),
             }
         }
         for member in members {
-            let known = self.0.iter().position(|it| it.node == Some(member.node));
-            let named = self.0.iter().position(|it| it.has_url(&member.url));
-            let named = named.filter(|at| self.0[*at].node.is_none());
+            let known = self.all.iter().position(|it| it.node == Some(member.node));
+            let named = self.all.iter().position(|it| it.has_url(&member.url));
+            let named = named.filter(|at| self.all[*at].node.is_none());
             match known.or(named) {
                 Some(at) => {
-                    self.0[at].node = Some(member.node);
-                    self.0[at].add_url(&member.url);
+                    self.all[at].node = Some(member.node);
+                    self.all[at].add_url(&member.url);
                 }
                 None => {
                     let mut server = Server::new(&member.url, false);
                     server.node = Some(member.node);
-                    self.0.push(server);
+                    self.learned = self.learned.saturating_add(1);
+                    if self.learned > MOST_LEARNED {
+                        server.retry_at = later; // Somebody names ever new ones.
+                    }
+                    self.all.push(server);
                 }
             }
         }
         if members.is_empty() {
             return unwanted;
         }
-        self.0.retain_mut(|it| {
+        self.all.retain_mut(|it| {
             it.removed = it.link != Some(link) && !it.node.is_none_or(is_member);
             // The home serves on until it ends by itself, or another takes its place.
             let is_home = home.is_some() && it.link == home;
@@ -216,8 +224,8 @@ impl Servers {
         other: usize,
         in_use: &impl Fn(LinkId) -> bool,
     ) -> Option<LinkId> {
-        let it = self.0.remove(at);
-        let known = &mut self.0[other - usize::from(other > at)];
+        let it = self.all.remove(at);
+        let known = &mut self.all[other - usize::from(other > at)];
         known.seeds.extend(it.seeds);
         for url in &it.urls {
             known.add_url(url);
@@ -238,6 +246,8 @@ impl Server {
     }
 }
 
+/// How many members may be new in the life of a session before further ones have to wait.
+const MOST_LEARNED: u32 = 32;
 /// How many members a `Welcome` may name; a cluster has at most seven.
 const MOST_MEMBERS: usize = 8;
 /// How many names of one server are remembered.
@@ -334,7 +344,7 @@ mod tests {
         lose(&mut servers, 2, false, 100);
         open(&mut servers, 3, 0, true);
         assert!(learn(&mut servers, 3, 2, &[(1, "a"), (2, "b")]).is_empty());
-        assert_eq!(servers.0.len(), 2);
+        assert_eq!(servers.all.len(), 2);
         lose(&mut servers, 3, true, 200);
         assert_eq!(open(&mut servers, 4, 200, true), Some("proxy".into()));
         lose(&mut servers, 4, false, 300);
@@ -353,14 +363,14 @@ mod tests {
         }
         assert!(learn(&mut servers, 1, 1, &[]).is_empty());
         assert_eq!(learn(&mut servers, 2, 1, &[]), [2]);
-        assert_eq!(servers.0.len(), 2);
+        assert_eq!(servers.all.len(), 2);
         // The other one is being opened still: 4 leads there already.
         assert!(learn(&mut servers, 1, 1, &[(1, "a"), (3, "c")]).is_empty());
         let mut proxy = Server::new("proxy", true);
         proxy.link = Some(LinkId(2));
-        servers.0.push(proxy);
+        servers.all.push(proxy);
         assert_eq!(learn(&mut servers, 2, 3, &[(1, "a"), (3, "c")]), [3]);
-        let found = servers.0.iter().find(|it| it.node == Some(NodeId(3))).unwrap();
+        let found = servers.all.iter().find(|it| it.node == Some(NodeId(3))).unwrap();
         assert_eq!((found.link, &**found.url()), (Some(LinkId(2)), "proxy"));
     }
 
@@ -375,7 +385,7 @@ mod tests {
         assert_eq!(open(&mut servers, 3, 4999, true), None);
         assert_eq!(open(&mut servers, 3, 5000, true), Some("lb".into()));
         assert!(learn(&mut servers, 3, 2, &all).is_empty());
-        assert_eq!((servers.0.len(), servers.next_retry(true)), (2, None));
+        assert_eq!((servers.all.len(), servers.next_retry(true)), (2, None));
     }
 
     #[test]
@@ -388,8 +398,8 @@ mod tests {
         learn(&mut servers, 2, 2, &[(1, "a"), (2, "b")]);
         assert_eq!(open(&mut servers, 3, 5000, true), Some("a".into()));
         assert!(learn(&mut servers, 3, 7, &[(7, "a"), (2, "b")]).is_empty());
-        assert_eq!(servers.0.len(), 2);
-        assert!(servers.0.iter().any(|it| it.node == Some(NodeId(7)) && it.link.is_some()));
+        assert_eq!(servers.all.len(), 2);
+        assert!(servers.all.iter().any(|it| it.node == Some(NodeId(7)) && it.link.is_some()));
     }
 
     #[test]
@@ -402,10 +412,10 @@ mod tests {
         assert_eq!(open(&mut servers, 3, 0, true), Some("b".into()));
         let mut fourth = Server::new("d", false);
         (fourth.node, fourth.link) = (Some(NodeId(4)), Some(LinkId(4)));
-        servers.0.push(fourth);
+        servers.all.push(fourth);
         // All but that are removed.
         assert_eq!(learn(&mut servers, 4, 4, &[(4, "d")]), [3]);
-        assert_eq!(servers.0.len(), 3);
+        assert_eq!(servers.all.len(), 3);
         lose(&mut servers, 1, true, 0);
         assert_eq!(open(&mut servers, 5, 0, true), None);
         assert_eq!(open(&mut servers, 5, 0, false), Some("a".into()));
@@ -420,13 +430,13 @@ mod tests {
         let mut servers = servers("s");
         let mut home = Server::new("h", false);
         (home.node, home.link) = (Some(NodeId(1)), Some(LinkId(1)));
-        servers.0.push(home);
+        servers.all.push(home);
         open(&mut servers, 2, 0, true);
         assert!(learn(&mut servers, 2, 2, &[(2, "s")]).is_empty());
         let named = members(&[(2, "s")]);
         let home = Some(LinkId(2));
         let unwanted = servers.learn(LinkId(2), NodeId(2), &named, at(0), home, |_| true);
-        assert_eq!((unwanted, servers.0.len()), (vec![LinkId(1)], 1));
+        assert_eq!((unwanted, servers.all.len()), (vec![LinkId(1)], 1));
     }
 
     #[test]
@@ -436,21 +446,21 @@ mod tests {
         for round in 0..100 {
             let name = format!("a{round}");
             learn(&mut servers, 1, 1, &[(1, &name)]);
-            assert!(servers.0[0].has_url(&name), "the latest is known");
+            assert!(servers.all[0].has_url(&name), "the latest is known");
         }
         // A seed that turns out to be another name of it is kept like the first.
-        servers.0.push(Server::new("proxy", true));
+        servers.all.push(Server::new("proxy", true));
         open(&mut servers, 2, 0, false);
         assert_eq!(learn(&mut servers, 2, 1, &[(1, "a")]), [2]);
         for round in 100..200 {
             learn(&mut servers, 1, 1, &[(1, &format!("a{round}"))]);
         }
-        let it = &servers.0[0];
+        let it = &servers.all[0];
         assert!(it.urls.len() <= 10 && it.has_url("a") && it.has_url("proxy"), "{it:?}");
         for round in 0..100 {
             let names: Vec<_> = (0..1000).map(|at| (2 + at + round * 7, "x")).collect();
             learn(&mut servers, 1, 1, &names);
-            assert!(servers.0.len() <= MOST_MEMBERS + 1);
+            assert!(servers.all.len() <= MOST_MEMBERS + 1);
         }
     }
 }

@@ -3,11 +3,13 @@
 
 mod calls;
 mod failover;
+mod garbage;
 mod links;
 mod model;
 mod registrations;
 mod servers;
 mod watches;
+mod worst;
 
 use std::time::Duration;
 

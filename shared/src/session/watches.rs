@@ -163,16 +163,16 @@ impl Watches {
         self.watches.get(&id)?.number.map(|number| number.0)
     }
 
-    /// Takes in the complete answer to a `Subscribe` on `link`; `stays` says that the watch is
-    /// subscribed elsewhere and well served. Nothing if the watch is gone, or does not move.
+    /// Takes in the complete answer to a `Subscribe`. Nothing if the watch is gone, or does not move:
+    /// where it is subscribed elsewhere and well served, `stays` is the revision that was asked for,
+    /// and it does not take a set for the changes after that.
     pub(super) fn handle_subscribed(
         &mut self,
         id: WatchId,
-        link: LinkId,
-        number: SubscriptionId,
+        (link, number): Number,
         answer: Part,
         origin: &Arc<str>,
-        stays: bool,
+        stays: Option<Revision>,
     ) -> Option<Subscribed> {
         let watch = self.watches.get_mut(&id)?;
         watch.asked.take_if(|asked| *asked == link);
@@ -183,14 +183,9 @@ impl Watches {
             Progress::At(done) => answer.recovered == Some(true) || done >= revision,
             Progress::New | Progress::Outdated(_) => false,
         };
-        if !goes_on
-            && stays
-            && let Progress::At(done) = watch.progress
-        {
-            // As at a server that has just begun anew. After the next change it knows as much. What was asked
-            // before anything was known is asked once more at once.
-            let again = answer.recovered.is_none() && watch.in_vain.is_none();
-            watch.in_vain = Some((link, if again { Revision::default() } else { done }));
+        if !goes_on && stays.is_some() && matches!(watch.progress, Progress::At(_)) {
+            // As at a server that has just begun anew. After the next change it knows as much.
+            watch.in_vain = stays.map(|since| (link, since));
             return None;
         }
         let before = watch.number.replace((link, number));

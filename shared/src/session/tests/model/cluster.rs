@@ -18,6 +18,8 @@ pub(super) struct Cluster {
     /// Changes after `forgotten`.
     history: Vec<(u64, &'static str, Value)>,
     forgotten: u64,
+    /// The directory at each revision at which it changed, for servers that lag behind.
+    snapshots: BTreeMap<u64, BTreeMap<String, Entry>>,
     outcomes: BTreeMap<u64, (&'static str, Value)>,
 }
 
@@ -133,6 +135,7 @@ impl Cluster {
             "revision": revision, "online": true,
         });
         self.history.push((revision, tag, change));
+        self.snapshots.insert(self.revision, self.directory.clone());
     }
 
     pub(super) fn leave(&mut self, name: &str, reason: &str) {
@@ -143,6 +146,7 @@ impl Cluster {
             "revision": self.revision, "online": false,
         });
         self.history.push((self.revision, "UserDisconnected", change));
+        self.snapshots.insert(self.revision, self.directory.clone());
     }
 
     /// Changes up to now can no longer be recovered.
@@ -158,7 +162,14 @@ impl Cluster {
     }
 
     pub(super) fn users(&self, names: &dyn Fn(&str) -> bool) -> Vec<Value> {
-        let listed = self.directory.iter().filter(|(name, _)| names(name));
+        self.users_at(self.revision, names)
+    }
+
+    /// Who was there at a revision.
+    pub(super) fn users_at(&self, at: u64, names: &dyn Fn(&str) -> bool) -> Vec<Value> {
+        let none = BTreeMap::new();
+        let directory = self.snapshots.get(&at).unwrap_or(&none);
+        let listed = directory.iter().filter(|(name, _)| names(name));
         listed
             .map(|(name, entry)| {
                 json!({"username": name, "addresses": [{

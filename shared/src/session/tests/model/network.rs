@@ -15,11 +15,16 @@ pub(super) struct Server {
     pub(super) frozen_until: u64,
     /// It has no quorum.
     pub(super) cut_off_until: u64,
+    /// It began anew at this revision.
+    pub(super) base: u64,
+    /// Until when it hears of no change, and up to which it has heard.
+    pub(super) lag_until: u64,
+    pub(super) seen: u64,
 }
 
 impl Server {
     pub(super) fn heal(&mut self) {
-        *self = Self::default();
+        *self = Self { base: self.base, ..Self::default() };
     }
 }
 

@@ -134,7 +134,10 @@ impl World {
 
     fn go_wrong(&mut self) {
         match self.random.below(10) {
-            0 => self.cluster.restart(),
+            0 => {
+                self.cluster.restart();
+                self.servers.iter_mut().for_each(|it| (it.base, it.seen, it.lag_until) = (0, 0, 0));
+            }
             1 => self.cluster.expire(),
             2 => self.cluster.forget(),
             3 => self.now_ms += self.random.below(20_000), // the driver sleeps
@@ -150,11 +153,27 @@ impl World {
 
     fn fault_of_a_server(&mut self) {
         let good = u64::from(self.kind == Trouble::ElsewhereOnly);
+        if good == 1 && self.random.below(8) == 0 {
+            // Its link ends; it is there again at once.
+            let links: Vec<LinkId> =
+                self.links.values().filter(|it| it.server == GOOD).map(|it| it.id).collect();
+            return links.into_iter().for_each(|link| self.cut(link, 4000));
+        }
         let server = self.random.below(3 - good) as usize;
         let until = self.now_ms + self.random.below(8000);
         let links: Vec<LinkId> =
             self.links.values().filter(|it| it.server == server).map(|it| it.id).collect();
-        match self.random.below(7) {
+        match self.random.below(12) {
+            10 | 11 => {
+                if self.servers[server].lag_until <= self.now_ms {
+                    self.servers[server].seen = self.cluster.revision;
+                }
+                self.servers[server].lag_until = until;
+            }
+            7..=9 => {
+                self.servers[server].base = self.seen(server);
+                links.into_iter().for_each(|link| self.cut(link, 1006));
+            }
             0 => {
                 self.servers[server].down_until = until;
                 links.into_iter().for_each(|link| self.cut(link, 1006));
@@ -377,17 +396,31 @@ impl World {
         }
     }
 
+    /// Up to which revision a server has heard of changes.
+    fn seen(&self, server: usize) -> u64 {
+        let (it, newest) = (&self.servers[server], self.cluster.revision);
+        if it.lag_until > self.now_ms { it.seen.min(newest) } else { newest }
+    }
+
     fn serve_subscribe(&mut self, link: LinkId, id: u64, payload: &Value) {
         let Some(it) = self.links.get_mut(&link) else {
             return;
         };
         let (number, server) = (it.new_subscription(), it.server);
         let since = payload["since"].as_u64();
-        let recovered = since.is_some_and(|since| self.cluster.since(since).is_some());
-        let revision = since.filter(|_| recovered).unwrap_or(self.cluster.revision);
+        let seen = self.seen(server);
+        let recovered = since.is_some_and(|since| {
+            since >= self.servers[server].base
+                && since <= seen
+                && self.cluster.since(since).is_some()
+        });
+        let revision = since.filter(|_| recovered).unwrap_or(seen);
         let filter = payload.clone();
-        let mut users =
-            if recovered { Vec::new() } else { self.cluster.users(&|name| matches(&filter, name)) };
+        let mut users = if recovered {
+            Vec::new()
+        } else {
+            self.cluster.users_at(seen, &|name| matches(&filter, name))
+        };
         let rest = users.split_off(users.len().min(2));
         let mut first = json!({
             "subscription": number, "revision": revision, "users": users, "more": !rest.is_empty(),
@@ -407,6 +440,10 @@ impl World {
 
     /// Pushes what each subscription of a link has not been told yet.
     fn serve_changes(&mut self, link: LinkId) {
+        let Some(server) = self.links.get(&link).map(|it| it.server) else {
+            return;
+        };
+        let seen = self.seen(server);
         let Some(it) = self.links.get_mut(&link) else {
             return;
         };
@@ -420,14 +457,17 @@ impl World {
                 forgotten = true;
                 continue;
             };
-            for (_, tag, change) in changes {
+            for (at_revision, tag, change) in changes {
+                if *at_revision > seen {
+                    break;
+                }
                 if matches(filter, change["username"].as_str().unwrap()) {
                     let mut payload = change.clone();
                     payload["subscription"] = json!(at + 1);
                     pushes.push(message(tag, it.server, None, &payload));
                 }
             }
-            *served = self.cluster.revision;
+            *served = seen.max(*served);
         }
         for push in pushes {
             self.say(link, &push);
