@@ -143,10 +143,10 @@ impl Servers {
         }
     }
 
-    /// The network may be another one: every server may be tried now.
-    pub(super) fn retry_all(&mut self, now: Instant) {
+    /// No server is tried later than this: none serves, or the network may be another one.
+    pub(super) fn retry_all(&mut self, at: Instant) {
         for server in &mut self.all {
-            server.retry_at = server.retry_at.min(now);
+            server.retry_at = server.retry_at.min(at);
         }
     }
 

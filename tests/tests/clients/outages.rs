@@ -6,7 +6,7 @@ use rollcall_client::{Client, Event, Revision, State};
 use rollcall_tests::{
     cluster::Cluster,
     crowd::{connect, follower::Follower, here, urls},
-    proxy::Proxy,
+    proxy::{Network, Proxy},
     wire::{self, within},
 };
 use serde_json::json;
@@ -15,46 +15,33 @@ use crate::names::{lead, links_are, ways};
 
 #[tokio::test]
 async fn an_outage_shorter_than_the_grace_is_not_noticed() {
-    let (_network, ways, names) = ways();
-    let cluster = Cluster::advertised(3, &names, &["--heartbeat-ms", "400"]).await;
-    lead(&ways, &cluster);
-    let client = connect(vec![names[&1].clone()]).await;
-    let written = client.connect_user("ann", here(7)).await.expect("it is served").revision;
-    links_are(&cluster, &[1, 1, 1]).await;
-    let mut events = client.events();
-    ways.iter().for_each(Proxy::cut);
+    let held = Held::begin(&["--heartbeat-ms", "400"]).await;
+    let mut events = held.client.events();
+    held.ways.iter().for_each(Proxy::cut);
     // It has to find out by itself that no link carries anything.
     while event(&mut events, state).await == State::Connected {}
-    ways.iter().for_each(Proxy::heal);
+    held.ways.iter().for_each(Proxy::heal);
     while event(&mut events, state).await != State::Connected {}
-    assert_eq!(revision_of(&client, "ann").await, written);
-    client.connect_user("marker", here(1)).await.expect("it is served");
-    let mut observer = wire::Client::anonymous(cluster.server(1)).await;
-    observer.call("Subscribe", json!({ "all": true, "since": written })).await;
+    assert_eq!(revision_of(&held.client, "ann").await, held.written);
+    held.client.connect_user("marker", here(1)).await.expect("it is served");
+    let mut observer = held.observer().await;
     assert_eq!(observer.expect_push("UserConnected").await["username"], "marker");
 }
 
 #[tokio::test]
 async fn after_an_outage_longer_than_the_grace_all_is_renewed() {
-    let (_network, ways, names) = ways();
-    let flags = ["--session-grace-ms", "500", "--heartbeat-ms", "400"];
-    let cluster = Cluster::advertised(3, &names, &flags).await;
-    lead(&ways, &cluster);
-    let client = connect(vec![names[&1].clone()]).await;
-    let written = client.connect_user("ann", here(7)).await.expect("it is served").revision;
-    links_are(&cluster, &[1, 1, 1]).await;
-    let mut events = client.events();
-    ways.iter().for_each(Proxy::cut);
+    let held = Held::begin(&["--session-grace-ms", "500", "--heartbeat-ms", "400"]).await;
+    let mut events = held.client.events();
+    held.ways.iter().for_each(Proxy::cut);
     // By then the servers have given it up too, and the grace has passed.
     wire::eventually("she is gone", async || {
-        let mut observer = wire::Client::anonymous(cluster.server(1)).await;
+        let mut observer = wire::Client::anonymous(held.cluster.server(1)).await;
         if observer.is_online("ann").await { Err("she is there".to_owned()) } else { Ok(()) }
     })
     .await;
-    ways.iter().for_each(Proxy::heal);
+    held.ways.iter().for_each(Proxy::heal);
     assert_eq!(event(&mut events, renewed).await, "ann");
-    let mut observer = wire::Client::anonymous(cluster.server(1)).await;
-    observer.call("Subscribe", json!({ "all": true, "since": written })).await;
+    let mut observer = held.observer().await;
     let gone = observer.expect_push("UserDisconnected").await;
     assert_eq!((&gone["username"], &gone["reason"]), (&json!("ann"), &json!("expired")));
     assert_eq!(observer.expect_push("UserConnected").await["username"], "ann");
@@ -92,6 +79,35 @@ async fn a_cluster_on_disk_that_was_killed_whole_takes_nobody_with_it() {
     let marker = client.connect_user("marker", here(1)).await.expect("it is served").revision;
     let followed = follower.until(marker.0).await;
     assert_eq!((followed.faults, followed.changes), (vec![], 1), "the marker alone");
+}
+
+/// A client that holds ann and reaches each server by a way that can be cut.
+struct Held {
+    _network: Network,
+    ways: Vec<Proxy>,
+    cluster: Cluster,
+    client: Client,
+    /// At which revision she was registered.
+    written: Revision,
+}
+
+impl Held {
+    async fn begin(flags: &[&str]) -> Self {
+        let (network, ways, names) = ways();
+        let cluster = Cluster::advertised(3, &names, flags).await;
+        lead(&ways, &cluster);
+        let client = connect(vec![names[&1].clone()]).await;
+        let written = client.connect_user("ann", here(7)).await.expect("it is served").revision;
+        links_are(&cluster, &[1, 1, 1]).await;
+        Self { _network: network, ways, cluster, client, written }
+    }
+
+    /// Somebody who is told all that happened since she was registered.
+    async fn observer(&self) -> wire::Client {
+        let mut observer = wire::Client::anonymous(self.cluster.server(1)).await;
+        observer.call("Subscribe", json!({ "all": true, "since": self.written })).await;
+        observer
+    }
 }
 
 /// The next event that `wanted` makes something of.
